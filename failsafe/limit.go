@@ -1,0 +1,176 @@
+package failsafe
+
+import (
+	"slices"
+	"time"
+
+	"lvagent/meter"
+)
+
+// granule is the step in which limits go up or down a ramp: a block of current
+// (R14), so that an actuator and the store are not written at every tick.
+const granule meter.Milliamps = 1000
+
+// limits gives every group its limit: the minimum of all that applies, at once
+// when it is lower than before, by the ramp when it is higher.
+func (r *run) limits() {
+	for g := range r.s.Groups {
+		w := &r.s.Ways[r.wayOf[g]]
+		gs := &r.s.Groups[g]
+		most, rule, source := r.target(g, w)
+		switch {
+		case most <= gs.Limit:
+			gs.Raised = r.now
+		default:
+			var why Rule
+			if most, why = r.ramp(g, most); why != "" {
+				rule, source = why, ""
+			}
+		}
+		changed := most != gs.Limit
+		if changed {
+			r.set = append(r.set, Setpoint{Group: gs.ID, Limit: most, Raise: most > gs.Limit})
+			r.ev.Store = true
+			if gs.Actuation != Unreached {
+				gs.Actuation = Pending
+			}
+		}
+		gs.Limit, gs.Rule, gs.Source = most, rule, source
+	}
+}
+
+// target is the minimum of all constraints on group g, and which of them it is.
+func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, source string) {
+	cfg := &r.cfg.Groups[g]
+	most, rule = cfg.Rating, RuleRating
+	for i := range r.s.Commands {
+		c := &r.s.Commands[i]
+		if c.Stage != Active || !slices.Contains(c.Groups, cfg.ID) {
+			continue
+		}
+		if a := c.Amount.For(cfg); a < most {
+			most, rule, source = a, RuleCommand, c.ID
+		}
+	}
+	if w.State.restricted() {
+		limit, why := cfg.Failsafe, RuleFailsafe
+		if w.State == Failsafe && w.RampEnd > r.now {
+			limit, why = r.entry(g, w)
+		}
+		if limit < most {
+			most, rule, source = limit, why, ""
+		}
+	}
+	return most, rule, source
+}
+
+// entry is the limit on the way down into failsafe. The ramp is a courtesy to
+// the grid, for a fleet that loses its centre at one instant must not drop its
+// load at one instant; it is void as soon as a phase of the way is loaded above
+// 80 % or is not measured.
+func (r *run) entry(g int, w *WayState) (meter.Milliamps, Rule) {
+	cfg, from := &r.cfg.Groups[g], r.s.Groups[g].From
+	if from <= cfg.Failsafe || r.highest(g) >= 800 {
+		return cfg.Failsafe, RuleFailsafe
+	}
+	left, whole := int64((w.RampEnd-r.now)/time.Millisecond), int64((w.RampEnd-w.RampStart)/time.Millisecond)
+	if whole <= 0 {
+		return cfg.Failsafe, RuleFailsafe
+	}
+	extra := meter.Milliamps(int64(from-cfg.Failsafe) * left / whole)
+	return cfg.Failsafe + extra/granule*granule, RuleEntry
+}
+
+// ramp is how far group g may go up towards most at this step: a share of its
+// rating per time while its phases have headroom, a few amperes a minute when
+// they are near their rating, and not at all while they are not measured.
+func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
+	gs, cfg, t := &r.s.Groups[g], &r.cfg.Groups[g], &r.cfg.Timers
+	load := r.highest(g)
+	if load == unmeasured {
+		gs.Raised = r.now
+		return gs.Limit, RuleBlind
+	}
+	elapsed := int64((r.now - gs.Raised) / time.Millisecond)
+	slow := int64(t.RestoreSlow) * elapsed / time.Minute.Milliseconds()
+	up := slow
+	if period := t.RestorePeriod.Milliseconds(); load < 800 {
+		up = int64(most - gs.Limit)
+		if period > 0 {
+			up = int64(cfg.Rating) * min(elapsed, period) / period
+		}
+	}
+	step := meter.Milliamps(up) / granule * granule
+	if gs.Limit+meter.Milliamps(up) >= most {
+		return most, ""
+	}
+	if step > 0 {
+		gs.Raised = r.now
+	}
+	return gs.Limit + step, RuleRestore
+}
+
+// unmeasured is the load of a group of which a phase is not measured: above
+// every other.
+const unmeasured = 1 << 30
+
+// highest is the highest load of the group's phases in thousandths of the
+// way's rating. Export is no load: shedding charging would make it worse.
+func (r *run) highest(g int) int64 {
+	cfg := &r.cfg.Groups[g]
+	way := &r.cfg.Ways[r.wayOf[g]]
+	i := slices.IndexFunc(r.loads, func(l Load) bool { return l.Way == way.ID })
+	if i < 0 || r.now-r.loads[i].At > r.cfg.Timers.Sample {
+		return unmeasured
+	}
+	var high int64
+	for p, used := range cfg.Phases {
+		if !used {
+			continue
+		}
+		if r.loads[i].Quality[p] != meter.Good || way.Rating[p] <= 0 {
+			return unmeasured
+		}
+		high = max(high, int64(r.loads[i].I[p])*1000/int64(way.Rating[p]))
+	}
+	return high
+}
+
+// feedback takes an actuator's answer.
+func (r *run) feedback(f Feedback) {
+	g := r.group(f.Group)
+	if g < 0 {
+		return
+	}
+	gs := &r.s.Groups[g]
+	if f.OK && f.Told != gs.Limit {
+		return // the answer to an older setpoint; the newer one's is to come
+	}
+	was := gs.Actuation
+	switch {
+	case !f.OK:
+		gs.Actuation = Unreached
+	case f.Limit > gs.Limit:
+		gs.Actuation = Permissive
+	case f.Limit < gs.Limit && gs.Limit-f.Limit > r.cfg.Groups[g].Rating/100:
+		gs.Actuation = Restricted
+	default:
+		gs.Actuation = Confirmed
+	}
+	if f.OK {
+		gs.Feedback, gs.Answered = f.Limit, r.now
+	}
+	for _, c := range []struct {
+		state Actuation
+		kind  string
+	}{{Unreached, "ACTUATOR_UNREACHED"}, {Permissive, "ACTUATOR_PERMISSIVE"}} {
+		if bad := gs.Actuation == c.state; bad != (was == c.state) {
+			edge := meter.Clear
+			if bad {
+				edge = meter.Raise
+			}
+			r.ev.Conditions = append(r.ev.Conditions, Condition{
+				Way: r.cfg.Groups[g].Way, Group: gs.ID, Kind: c.kind, Edge: edge})
+		}
+	}
+}

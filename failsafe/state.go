@@ -1,0 +1,310 @@
+package failsafe
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"time"
+
+	"lvagent/meter"
+)
+
+// Schema is the version of the stored state.
+const Schema = 1
+
+// State is everything the engine must remember. It is plain values, so that it
+// can be stored, compared and replayed. Times of type time.Duration are on the
+// monotonic scale of the running process; [Engine.Resume] carries them over a
+// restart.
+type State struct {
+	Site string
+	Mono time.Duration // of the last step
+	Wall time.Time     // of the last step
+	// Stopped is set by Stop: the process ended in order and outputs were left
+	// at their rest state.
+	Stopped bool
+
+	Ever  bool          // a heartbeat was accepted since the start
+	Heard time.Duration // when the last one arrived
+	Beats []time.Duration
+	// Tokens and Sequences hold the highest number per issuer, so that nothing
+	// old is taken for new.
+	Tokens    []Token
+	Sequences []Sequence
+
+	Ways     []WayState
+	Groups   []GroupState
+	Commands []Command // scheduled and active
+	Known    []Known   // ids seen, oldest first
+	Lost     bool      // the state of before was lost; until a statement
+}
+
+// Token is the highest heartbeat of one issuer.
+type Token struct {
+	Issuer     string
+	Epoch, Seq uint64
+}
+
+// Sequence is the anti-replay window of one issuer's commands.
+type Sequence struct {
+	Issuer string
+	Epoch  uint64
+	High   uint64
+	Window uint64 // bit k: High-k was seen
+}
+
+// WayState is the authority machine of one way.
+type WayState struct {
+	ID        string
+	State     Authority
+	Since     time.Duration
+	SinceWall time.Time
+	Cause     Cause
+	Statement bool // the centre stated a limit or "none" since it is heard again
+	Source    string
+	Waiting   bool          // the condition NO_STATEMENT is raised
+	RampEnd   time.Duration // of the entry ramp; 0: none
+	RampStart time.Duration
+}
+
+// GroupState is the limit of one group and what its actuator made of it.
+type GroupState struct {
+	ID        string
+	Limit     meter.Milliamps // in force, per phase
+	Rule      Rule
+	Source    string // the command's id, where a command decides
+	From      meter.Milliamps
+	Raised    time.Duration // when the limit was last raised, or could have been
+	Actuation Actuation
+	Feedback  meter.Milliamps
+	Answered  time.Duration // when the actuator last answered
+}
+
+// Rule names what decides a group's limit.
+type Rule string
+
+// The deciding rules.
+const (
+	RuleRating   Rule = "rating"
+	RuleCommand  Rule = "command"
+	RuleFailsafe Rule = "failsafe profile"
+	RuleEntry    Rule = "failsafe entry ramp"
+	RuleRestore  Rule = "restore ramp"
+	RuleBlind    Rule = "no increase without a good measurement"
+)
+
+// Command is a limit that was accepted.
+type Command struct {
+	ID           string
+	Issuer       string
+	Class        Class
+	Groups       []string
+	Amount       Amount
+	Compensation string
+	Stage        Stage // Scheduled or Active
+	Start, End   time.Duration
+	StartWall    time.Time
+	EndWall      time.Time
+	Duration     time.Duration
+	Actuated     bool
+	Restored     bool          // carried over a restart: both clocks must agree on its end
+	Latest       time.Duration // of a restored one: it ends by then whatever the wall clock says
+}
+
+// Known is a command's id, kept so that nothing takes effect twice.
+type Known struct {
+	ID    string
+	Hash  string
+	Stage Stage
+	At    time.Duration // monotonic; negative after restarts
+}
+
+// Engine is a configuration ready to step.
+type Engine struct {
+	cfg    Config
+	wayOf  []int   // group -> way
+	groups [][]int // way -> groups
+}
+
+// NewEngine returns an engine for cfg, which must be valid: each group's way
+// exists.
+func NewEngine(cfg Config) *Engine {
+	e := &Engine{cfg: cfg, wayOf: make([]int, len(cfg.Groups)), groups: make([][]int, len(cfg.Ways))}
+	for g := range cfg.Groups {
+		w := slices.IndexFunc(cfg.Ways, func(w Way) bool { return w.ID == cfg.Groups[g].Way })
+		e.wayOf[g] = w
+		e.groups[w] = append(e.groups[w], g)
+	}
+	return e
+}
+
+// New returns the state of a device that has no past: every way in Init, every
+// group at its failsafe limit. Lost says that a past was expected.
+func (e *Engine) New(now time.Duration, wall time.Time, lost bool) State {
+	s := State{Site: e.cfg.Site, Mono: now, Wall: wall, Lost: lost}
+	for _, w := range e.cfg.Ways {
+		s.Ways = append(s.Ways, e.newWay(w.ID, now, wall, lost))
+	}
+	for _, g := range e.cfg.Groups {
+		s.Groups = append(s.Groups, newGroup(g, now))
+	}
+	return s
+}
+
+func (e *Engine) newWay(id string, now time.Duration, wall time.Time, lost bool) WayState {
+	w := WayState{ID: id, State: Init, Since: now, SinceWall: wall, Cause: Started}
+	if lost {
+		w.Cause = StateLost
+	}
+	return w
+}
+
+func newGroup(g Group, now time.Duration) GroupState {
+	return GroupState{ID: g.ID, Limit: g.Failsafe, Rule: RuleFailsafe, Raised: now}
+}
+
+// Resume carries a stored state into a new process. Nothing is released by it:
+// a way that was in Failsafe or Probation starts in Failsafe, one that was free
+// or limited starts in Init, and each group keeps the stricter of its last limit
+// and the failsafe limit. Only a planned stop that was short, with the centre
+// fresh at its end, goes on where it stopped; the heartbeat's age runs on.
+//
+// Timed limits go on with the time that was left when the state was stored: the
+// time in between is not counted in their favour.
+func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock meter.Clock) State {
+	s := e.New(now, wall, false)
+	shift := now - old.Mono
+	down := wall.Sub(old.Wall)
+	bumpless := old.Stopped && clock.Trusted() && down >= 0 && down < e.cfg.Timers.Bumpless &&
+		old.Ever && old.Mono-old.Heard+down < e.cfg.Timers.HeartbeatTimeout
+	s.Tokens, s.Sequences = slices.Clone(old.Tokens), slices.Clone(old.Sequences)
+	s.Lost = old.Lost
+	if bumpless {
+		s.Ever, s.Heard = true, now-(old.Mono-old.Heard+down)
+	}
+	for _, k := range old.Known {
+		k.At += shift
+		s.Known = append(s.Known, k)
+	}
+	for i := range s.Ways {
+		w := &s.Ways[i]
+		o := slices.IndexFunc(old.Ways, func(x WayState) bool { return x.ID == w.ID })
+		if o < 0 {
+			continue
+		}
+		was := old.Ways[o]
+		switch was.State {
+		case Failsafe, Probation:
+			w.State, w.Cause, w.SinceWall = Failsafe, was.Cause, was.SinceWall
+			if was.State == Probation {
+				w.Cause = HeartbeatLost
+			}
+		case Free, Limited, Restoring:
+			if bumpless {
+				w.State, w.Cause, w.SinceWall, w.Statement = was.State, Resumed, was.SinceWall, was.Statement
+			}
+		}
+	}
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		o := slices.IndexFunc(old.Groups, func(x GroupState) bool { return x.ID == g.ID })
+		if o < 0 {
+			continue
+		}
+		was := old.Groups[o]
+		if !s.Ways[e.wayOf[i]].State.restricted() {
+			g.Limit, g.Rule, g.Source = min(was.Limit, e.cfg.Groups[i].Rating), was.Rule, was.Source
+		} else {
+			g.Limit = min(was.Limit, g.Limit)
+		}
+	}
+	for _, c := range old.Commands {
+		c.Groups = slices.DeleteFunc(slices.Clone(c.Groups), func(id string) bool { return e.group(id) < 0 })
+		c.Start += shift
+		c.End += shift
+		c.Restored, c.Latest = true, now+c.Duration
+		s.Commands = append(s.Commands, c)
+	}
+	return s
+}
+
+// Stop returns the state to store at an ordered end, and the setpoints to leave
+// behind: for each group the stricter of its limit and its failsafe limit.
+func (e *Engine) Stop(s State, now time.Duration, wall time.Time) (State, []Setpoint) {
+	s = s.clone()
+	s.Mono, s.Wall, s.Stopped = now, wall, true
+	var rest []Setpoint
+	for i, g := range s.Groups {
+		rest = append(rest, Setpoint{Group: g.ID, Limit: min(g.Limit, e.cfg.Groups[i].Failsafe)})
+	}
+	return s, rest
+}
+
+func (e *Engine) group(id string) int {
+	return slices.IndexFunc(e.cfg.Groups, func(g Group) bool { return g.ID == id })
+}
+
+func (e *Engine) way(id string) int {
+	return slices.IndexFunc(e.cfg.Ways, func(w Way) bool { return w.ID == id })
+}
+
+func (s State) clone() State {
+	s.Beats = slices.Clone(s.Beats)
+	s.Tokens = slices.Clone(s.Tokens)
+	s.Sequences = slices.Clone(s.Sequences)
+	s.Ways = slices.Clone(s.Ways)
+	s.Groups = slices.Clone(s.Groups)
+	s.Known = slices.Clone(s.Known)
+	s.Commands = slices.Clone(s.Commands)
+	for i := range s.Commands {
+		s.Commands[i].Groups = slices.Clone(s.Commands[i].Groups)
+	}
+	return s
+}
+
+// Errors of a stored state. Only these make it worthless; a configuration that
+// changed in between does not.
+var (
+	ErrCorrupt = errors.New("state is corrupt")
+	ErrSchema  = errors.New("state is of an unknown schema")
+	ErrSite    = errors.New("state is of another site")
+)
+
+type envelope struct {
+	Schema int             `json:"schema"`
+	CRC    uint32          `json:"crc"`
+	State  json.RawMessage `json:"state"`
+}
+
+// Encode returns s as it is stored, with schema and checksum.
+func Encode(s State) ([]byte, error) {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode failsafe state: %w", err)
+	}
+	return json.Marshal(envelope{Schema: Schema, CRC: crc32.ChecksumIEEE(body), State: body})
+}
+
+// Decode reads a stored state of the given site.
+func Decode(stored []byte, site string) (State, error) {
+	var env envelope
+	if err := json.Unmarshal(stored, &env); err != nil {
+		return State{}, fmt.Errorf("decode failsafe state of %d octets: %w: %w", len(stored), ErrCorrupt, err)
+	}
+	if env.Schema != Schema {
+		return State{}, fmt.Errorf("decode failsafe state: %w: got %d, want %d", ErrSchema, env.Schema, Schema)
+	}
+	if got := crc32.ChecksumIEEE(env.State); got != env.CRC {
+		return State{}, fmt.Errorf("decode failsafe state: %w: crc 0x%08x, want 0x%08x", ErrCorrupt, got, env.CRC)
+	}
+	var s State
+	if err := json.Unmarshal(env.State, &s); err != nil {
+		return State{}, fmt.Errorf("decode failsafe state: %w: %w", ErrCorrupt, err)
+	}
+	if s.Site != site {
+		return State{}, fmt.Errorf("decode failsafe state: %w: got %q, want %q", ErrSite, s.Site, site)
+	}
+	return s, nil
+}
