@@ -87,7 +87,7 @@ type Reason uint16
 
 // Reasons. NoAnswer leaves the last good value valid until its hold time ends;
 // every other reason of a Missing sample is an explicit statement that the
-// value is not known, and ends the hold at once (measurement.md 4.2 rule 2).
+// value is not known, and ends the hold at once.
 const (
 	NoAnswer     Reason = 1 << iota // the meter did not answer, or the link is down
 	Exception                       // the meter answered with an exception

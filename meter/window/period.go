@@ -1,0 +1,279 @@
+package window
+
+import (
+	"time"
+
+	"lvagent/meter"
+)
+
+// Period is what one period has added up to so far. It is part of a State;
+// weights are in milliseconds, times in nanoseconds of UTC since 1970.
+type Period struct {
+	Start, End    int64
+	Rev           int
+	Flags         meter.Flags
+	Clock         meter.Clock // the worst so far
+	Samples, Bad  int
+	Phase         [meter.Phases]PhaseSums
+	Total         TotalSums
+	Neutral       Moments
+	NeutralWeight int64
+}
+
+// PhaseSums are the sums of one phase while all its four quantities were usable.
+type PhaseSums struct {
+	Weight int64
+	V, I   Moments
+	P, Q   Flow
+}
+
+// TotalSums are the sums of the expected phases together while all were usable.
+type TotalSums struct {
+	Weight int64
+	P, Q   int64
+	Import int64 // of the positive part of P
+	Export int64 // of the negative part, as a positive number
+}
+
+// Moments are the sums of a root-mean-square quantity. The sum of squares has
+// 128 bits. Min, Max and MaxAt are of readings stamped inside the period.
+type Moments struct {
+	Sum      int64
+	SquareHi uint64
+	SquareLo uint64
+	Stamped  int // readings inside the period
+	Min, Max int64
+	MaxAt    int64 // since the period's start
+}
+
+// Flow are the sums of a signed quantity.
+type Flow struct {
+	Sum, Import, Export int64
+	Stamped             int
+	Min, Max            int64
+}
+
+// note takes what the clock is worth now.
+func (p *Period) note(clock meter.Clock) {
+	p.Clock = min(p.Clock, clock)
+	if !clock.Trusted() {
+		p.Flags |= meter.ClockBad
+	}
+}
+
+// remark flags what a reading gives reason to say.
+func (p *Period) remark(why meter.Reason, suspect bool) {
+	if why&meter.NoAnswer != 0 {
+		p.Flags |= meter.CommLoss
+	}
+	if why&meter.NotSupported != 0 {
+		p.Flags |= meter.Unavailable
+	}
+	if suspect {
+		p.Flags |= meter.Questioned
+	}
+}
+
+// merge adds the sums of o, whose times are shifted by shift.
+func (p *Period) merge(o *Period, shift int64) {
+	p.Flags |= o.Flags
+	p.Clock = min(p.Clock, o.Clock)
+	p.Samples += o.Samples
+	p.Bad += o.Bad
+	for i := range p.Phase {
+		a, b := &p.Phase[i], &o.Phase[i]
+		a.Weight += b.Weight
+		a.V.merge(&b.V, shift)
+		a.I.merge(&b.I, shift)
+		a.P.merge(&b.P)
+		a.Q.merge(&b.Q)
+	}
+	p.Total.Weight += o.Total.Weight
+	p.Total.P += o.Total.P
+	p.Total.Q += o.Total.Q
+	p.Total.Import += o.Total.Import
+	p.Total.Export += o.Total.Export
+	p.Neutral.merge(&o.Neutral, shift)
+	p.NeutralWeight += o.NeutralWeight
+}
+
+func (s *PhaseSums) add(h *heldPhase, weight int64) {
+	s.Weight += weight
+	s.V.add(h.v, weight)
+	s.I.add(h.i, weight)
+	s.P.add(h.p, weight)
+	s.Q.add(h.q, weight)
+}
+
+func (s *PhaseSums) stamp(h *heldPhase, since int64) {
+	s.V.stamp(h.v, since)
+	s.I.stamp(h.i, since)
+	s.P.stamp(h.p)
+	s.Q.stamp(h.q)
+}
+
+func (s *TotalSums) add(p, q, weight int64) {
+	s.Weight += weight
+	s.P += p * weight
+	s.Q += q * weight
+	s.Import += max(p, 0) * weight
+	s.Export += max(-p, 0) * weight
+}
+
+func (m *Moments) add(v, weight int64) {
+	m.Sum += v * weight
+	hi, lo := squareTimes(v, weight)
+	m.SquareHi, m.SquareLo = add128(m.SquareHi, m.SquareLo, hi, lo)
+}
+
+func (m *Moments) stamp(v, since int64) {
+	if m.Stamped == 0 || v < m.Min {
+		m.Min = v
+	}
+	if m.Stamped == 0 || v > m.Max {
+		m.Max, m.MaxAt = v, since
+	}
+	m.Stamped++
+}
+
+func (m *Moments) merge(o *Moments, shift int64) {
+	m.Sum += o.Sum
+	m.SquareHi, m.SquareLo = add128(m.SquareHi, m.SquareLo, o.SquareHi, o.SquareLo)
+	if o.Stamped == 0 {
+		return
+	}
+	if m.Stamped == 0 || o.Min < m.Min {
+		m.Min = o.Min
+	}
+	if m.Stamped == 0 || o.Max > m.Max {
+		m.Max, m.MaxAt = o.Max, o.MaxAt+shift
+	}
+	m.Stamped += o.Stamped
+}
+
+func (f *Flow) add(v, weight int64) {
+	f.Sum += v * weight
+	f.Import += max(v, 0) * weight
+	f.Export += max(-v, 0) * weight
+}
+
+func (f *Flow) stamp(v int64) {
+	if f.Stamped == 0 || v < f.Min {
+		f.Min = v
+	}
+	if f.Stamped == 0 || v > f.Max {
+		f.Max = v
+	}
+	f.Stamped++
+}
+
+func (f *Flow) merge(o *Flow) {
+	f.Sum += o.Sum
+	f.Import += o.Import
+	f.Export += o.Export
+	if o.Stamped == 0 {
+		return
+	}
+	if f.Stamped == 0 || o.Min < f.Min {
+		f.Min = o.Min
+	}
+	if f.Stamped == 0 || o.Max > f.Max {
+		f.Max = o.Max
+	}
+	f.Stamped += o.Stamped
+}
+
+// Coverage below these shares is flagged. INVALID implies PARTIAL, so that one
+// flag is enough to ask for.
+const (
+	invalidBelow meter.PPM = 900_000
+	partialBelow meter.PPM = 980_000
+)
+
+// record returns the period as it is published.
+func (p *Period) record(cfg *Config) meter.HalfHour {
+	h := meter.HalfHour{
+		Way: cfg.Way, Start: time.Unix(0, p.Start).UTC(), End: time.Unix(0, p.End).UTC(),
+		Rev: p.Rev, Coverage: meter.Whole, Samples: p.Samples, Bad: p.Bad,
+		Flags: p.Flags, Clock: p.Clock,
+	}
+	anyPhase, allPhases := false, true
+	for i := range p.Phase {
+		h.Phase[i] = p.phase(&p.Phase[i])
+		if !cfg.Expect[i] {
+			continue
+		}
+		if h.Phase[i] == nil {
+			allPhases = false
+			h.Coverage = 0
+			continue
+		}
+		anyPhase = true
+		h.Coverage = min(h.Coverage, h.Phase[i].Coverage)
+	}
+	if allPhases && p.Total.Weight > 0 {
+		h.Total = p.Total.record()
+	}
+	if p.Neutral.Stamped > 0 && p.NeutralWeight > 0 {
+		n := p.stats(&p.Neutral, p.NeutralWeight)
+		h.Neutral = &n
+		h.Derived = p.Flags&meter.DerivedN != 0
+	}
+	if !anyPhase {
+		h.Flags |= meter.NoData
+	}
+	if h.Coverage < invalidBelow {
+		h.Flags |= meter.Invalid
+	}
+	if h.Coverage < partialBelow {
+		h.Flags |= meter.Partial
+	}
+	if cfg.Bench {
+		h.Flags |= meter.Bench
+	}
+	return h
+}
+
+// phase returns nil for a phase without a reading of its own in the period: a
+// value held from before has no minimum or maximum here.
+func (p *Period) phase(s *PhaseSums) *meter.PhasePeriod {
+	if s.V.Stamped == 0 || s.Weight == 0 {
+		return nil
+	}
+	length := floorDiv(p.End-p.Start, int64(time.Millisecond))
+	return &meter.PhasePeriod{
+		V: p.stats(&s.V, s.Weight), I: p.stats(&s.I, s.Weight),
+		P: s.P.stats(s.Weight), Q: s.Q.stats(s.Weight),
+		Coverage: min(meter.Whole, meter.PPM(s.Weight*int64(meter.Whole)/length)),
+	}
+}
+
+func (p *Period) stats(m *Moments, weight int64) meter.Stats {
+	return meter.Stats{
+		RMS:  rootOfMean(m.SquareHi, m.SquareLo, weight),
+		Mean: divRound(m.Sum, weight),
+		Min:  m.Min, Max: m.Max, MaxAt: time.Unix(0, p.Start+m.MaxAt).UTC(),
+	}
+}
+
+func (f *Flow) stats(weight int64) meter.PowerStats {
+	return meter.PowerStats{
+		Mean: divRound(f.Sum, weight), Min: f.Min, Max: f.Max,
+		Import: divRound(f.Import, weight), Export: divRound(f.Export, weight),
+	}
+}
+
+// hour is the number of weights, milliseconds, in an hour: mW ms to mWh.
+const hour = int64(time.Hour / time.Millisecond)
+
+func (s *TotalSums) record() *meter.TotalPeriod {
+	t := &meter.TotalPeriod{
+		P: divRound(s.P, s.Weight), Q: divRound(s.Q, s.Weight),
+		ImportMWh: divRound(s.Import, hour), ExportMWh: divRound(s.Export, hour),
+	}
+	t.S = hypot(t.P, t.Q)
+	if t.S != 0 {
+		t.PF = divRound(max(t.P, -t.P)*1000, t.S)
+	}
+	return t
+}
