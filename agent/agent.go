@@ -1,0 +1,237 @@
+// Package agent puts the parts together: it builds them from a site file, starts
+// them in order, and stops them in order.
+//
+// Order of the stop: no more commands, outputs to the stricter of their limit
+// and their failsafe limit, polls end, open periods are kept, status offline,
+// store closed.
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"lvagent/agent/clock"
+	"lvagent/agent/core"
+	"lvagent/agent/message"
+	"lvagent/agent/outbox"
+	"lvagent/agent/poll"
+	"lvagent/agent/statefile"
+	"lvagent/agent/uplink"
+	"lvagent/failsafe"
+)
+
+// Version is the agent's version. It is set when it is built.
+var Version = "dev"
+
+// Agent is everything but started.
+type Agent struct {
+	site   *Site
+	log    *slog.Logger
+	wall   func() time.Time
+	notify func(string)
+
+	started time.Time
+	box     *outbox.Outbox
+	link    *uplink.Uplink
+	loop    *core.Loop
+	saver   *statefile.Saver
+	buses   []*poll.Bus
+	status  message.Status
+}
+
+// Options are what an agent is given besides its site.
+type Options struct {
+	Log    *slog.Logger
+	Wall   func() time.Time // nil: the system's
+	Notify func(state string)
+}
+
+// New builds the agent of a site that [Prepare] found without fault. It opens
+// the store and reads the failsafe state; nothing is started yet.
+func New(site *Site, o Options) (*Agent, error) {
+	a := &Agent{site: site, log: o.Log, wall: o.Wall, notify: o.Notify, started: time.Now()}
+	if a.wall == nil {
+		a.wall = func() time.Time { return time.Now().UTC() }
+	}
+	if a.notify == nil {
+		a.notify = func(string) {}
+	}
+	cfg := site.Config
+	if err := os.MkdirAll(cfg.Buffer.Path, 0o700); err != nil {
+		a.log.Error("store folder not made; measuring and curtailing without it", "err", err)
+	}
+	a.box = outbox.New(cfg, a.wall, a.log, false)
+	if err := a.box.Open(); err != nil {
+		return nil, err
+	}
+	seed, err := statefile.Seed(filepath.Join(cfg.Buffer.Path, "device.seed"))
+	if err != nil {
+		a.log.Error("device seed not kept; this run has one of its own", "err", err)
+	}
+	engine := failsafe.NewEngine(cfg.Engine(seed))
+	clk := clock.New(cfg.Clock.Source)
+	file, state := a.resume(engine, clk)
+
+	boot := make([]byte, 8)
+	if _, err := rand.Read(boot); err != nil {
+		return nil, fmt.Errorf("make boot id: %w", err)
+	}
+	hash := sha256.Sum256(site.Text)
+	a.status = message.Status{
+		State: message.Online, Boot: hex.EncodeToString(boot), Since: a.wall(), Version: Version,
+		Config: "sha256:" + hex.EncodeToString(hash[:8]), Clock: clk.State(),
+	}
+	a.buildUplink()
+	a.saver = statefile.NewSaver(file, a.log, func(v uint64) { a.loop.Saved(v) })
+	outputs := a.buildBuses()
+	a.loop = core.New(core.Options{
+		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
+		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs,
+		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
+		Alive: func() { a.notify("WATCHDOG=1") },
+	})
+	return a, nil
+}
+
+// now is the time since the agent's start; it never jumps.
+func (a *Agent) now() time.Duration { return time.Since(a.started) }
+
+// resume reads the stored failsafe state. One that can't be used is said to be
+// lost: every group then starts at its failsafe limit, with an alarm.
+func (a *Agent) resume(engine *failsafe.Engine, clk *clock.Source) (*statefile.File, failsafe.State) {
+	cfg := a.site.Config
+	file, stored, broken, err := statefile.Open(filepath.Join(cfg.Buffer.Path, "failsafe"))
+	if err != nil {
+		a.log.Error("failsafe state not read", "err", err)
+	}
+	for _, body := range stored {
+		old, err := failsafe.Decode(body, cfg.Site.ID)
+		if err != nil {
+			a.log.Error("failsafe state not used", "err", err)
+			broken = true
+			continue
+		}
+		state := engine.Resume(old, a.now(), a.wall(), clk.State())
+		state.Lost = state.Lost || broken
+		a.log.Info("failsafe state resumed", "stored", old.Wall, "planned", old.Stopped, "limits", len(state.Commands))
+		return file, state
+	}
+	return file, engine.New(a.now(), a.wall(), broken)
+}
+
+func (a *Agent) buildUplink() {
+	cfg := a.site.Config
+	will := a.status
+	will.State = message.Offline
+	a.link = uplink.New(uplink.Config{
+		Broker: cfg.Uplink.Broker, ClientID: cfg.Site.ID, TLS: a.site.TLS,
+		KeepAlive: cfg.Uplink.KeepAlive, Watchdog: cfg.Uplink.Watchdog,
+		BackoffMin: cfg.Uplink.BackoffMin, BackoffMax: cfg.Uplink.BackoffMax,
+		Topics: a.site.Topics, Will: message.AppendStatus(nil, cfg.Site.ID, &will),
+		Farewell: func() []byte {
+			s := a.status
+			s.State = message.Offline
+			return message.AppendStatus(nil, cfg.Site.ID, &s)
+		},
+		Now: a.wall, Log: a.log,
+	}, a.box, func(in uplink.Inbound) {
+		if !a.loop.Inbound(in) {
+			a.log.Error("command not taken: too many at once", "topic", in.Topic)
+		}
+	})
+}
+
+// buildBuses makes one bus for each address, with its meters and its outputs.
+func (a *Agent) buildBuses() map[string]core.Output {
+	byURL := map[string]*poll.Bus{}
+	_, intoSecond := a.now(), time.Duration(a.wall().Nanosecond())
+	for _, b := range a.site.buses(a.log) {
+		b := b
+		bus := poll.NewBus(poll.Config{
+			Name: b.url, Link: b.client, Ways: b.ways, Now: a.now, Align: a.now() - intoSecond,
+			Deliver: func(r reading) { a.loop.Reading(r) }, Rand: mathrand.Float64, Log: a.log,
+		})
+		byURL[b.url] = bus
+		a.buses = append(a.buses, bus)
+	}
+	outputs := map[string]core.Output{}
+	for _, out := range a.site.outputs {
+		bus := byURL[out.url]
+		outputs[out.group] = func(group string, limit milliamps) bool {
+			return bus.Do(poll.Job{
+				Do: func() error {
+					got, err := out.register.Apply(a.site.client(out.url), limit)
+					if err != nil {
+						a.log.Warn("limit not carried out", "group", group, "err", err)
+					}
+					a.loop.Feedback(failsafe.Feedback{Group: group, Told: limit, Limit: got, OK: err == nil})
+					return gone(err)
+				},
+				Down: func(error) {},
+			})
+		}
+	}
+	return outputs
+}
+
+// Run runs the agent until ctx ends, then stops it in order.
+func (a *Agent) Run(ctx context.Context) error {
+	a.log.Info("agent starts", "agent", a.site.Config.Site.ID, "version", Version,
+		"config", a.status.Config, "ways", len(a.site.Config.Ways), "groups", len(a.site.Config.Groups))
+	loop := start("core loop", a.loop.Run)
+	save := start("failsafe state", a.saver.Run)
+	var polls []*part
+	for _, b := range a.buses {
+		polls = append(polls, start("bus", b.Run))
+	}
+	box := start("store", a.box.Run)
+	link := start("uplink", a.link.Run)
+	a.notify("READY=1")
+
+	<-ctx.Done()
+	a.notify("STOPPING=1")
+	a.log.Info("agent stops")
+	err := loop.stop() // brings the outputs to rest, over buses that still run
+	for _, p := range polls {
+		err = errors.Join(err, p.stop())
+	}
+	err = errors.Join(err, save.stop())
+	err = errors.Join(err, link.stop())
+	err = errors.Join(err, box.stop())
+	a.log.Info("agent stopped")
+	return err
+}
+
+// part is a goroutine with its owner's means to stop it and wait for it.
+type part struct {
+	name   string
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	err    error
+}
+
+func start(name string, run func(context.Context) error) *part {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &part{name: name, cancel: cancel}
+	p.done.Go(func() { p.err = run(ctx) })
+	return p
+}
+
+func (p *part) stop() error {
+	p.cancel()
+	p.done.Wait()
+	if p.err != nil {
+		return fmt.Errorf("%s: %w", p.name, p.err)
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package core
+
+import (
+	"encoding/hex"
+
+	"lvagent/agent/message"
+	"lvagent/agent/uplink"
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+// take reads a message of the centre and acts on it. What is not well formed is
+// refused with its code; a heartbeat is never answered.
+func (l *Loop) take(in uplink.Inbound) {
+	wall := l.Wall()
+	c, refused := message.Decode(in.Topic, in.Payload, in.Retained)
+	if refused != nil {
+		l.Log.Warn("command refused", "command", refused.ID, "name", refused.Command, "code", string(refused.Code), "why", refused.Detail)
+		if refused.Answered() {
+			ack := refused.Ack(wall)
+			l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &ack), false)
+		}
+		return
+	}
+	switch body := c.Body.(type) {
+	case message.Heartbeat:
+		l.step(failsafe.Inputs{Heartbeats: []failsafe.Heartbeat{{
+			Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Retained: in.Retained}}})
+	case message.Limit:
+		if len(body.Target.MPANs) > 0 {
+			l.refuse(&c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")
+			return
+		}
+		l.step(failsafe.Inputs{Limits: []failsafe.LimitCommand{limitCommand(&c, &body)}})
+	case message.Cancel:
+		l.step(failsafe.Inputs{Cancels: []failsafe.CancelCommand{{
+			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]),
+			Expires: c.Expires, Cancels: body.Cancels}}})
+	case message.Birth:
+		l.dirty, l.status = true, ""
+		for _, w := range l.Config.Ways {
+			l.alarms.publish(l, w.ID, wall)
+		}
+		l.alarms.publish(l, siteWay, wall)
+		ack := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: wall}
+		l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &ack), false)
+	default:
+		l.refuse(&c, message.UnknownCommand, "this version does not know "+c.Name)
+	}
+}
+
+func (l *Loop) refuse(c *message.Command, code message.Code, why string) {
+	wall := l.Wall()
+	r := message.Rejection{ID: c.ID, Command: c.Name, Code: code, Detail: why}
+	ack := r.Ack(wall)
+	l.Log.Warn("command refused", "command", c.ID, "name", c.Name, "code", string(code), "why", why)
+	l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &ack), false)
+}
+
+// limitCommand turns the contract's words into the engine's.
+func limitCommand(c *message.Command, b *message.Limit) failsafe.LimitCommand {
+	out := failsafe.LimitCommand{
+		ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]),
+		Expires: c.Expires, Class: failsafe.Class(b.Class),
+		Target: failsafe.Target{Way: b.Target.Way, Groups: b.Target.Groups},
+		Start:  b.Start, StartIn: b.StartIn, Relative: b.Relative, Duration: b.Duration,
+		Compensation: string(b.Compensation), Supersedes: b.Supersedes,
+	}
+	var phases [meter.Phases]bool
+	for _, p := range b.Target.Phases {
+		phases[p] = true
+	}
+	out.Target.Phases = phases
+	units := map[message.Unit]failsafe.Unit{
+		message.Amps: failsafe.Amps, message.Watts: failsafe.Watts,
+		message.Percent: failsafe.Percent, message.Unlimited: failsafe.None,
+	}
+	out.Amount = failsafe.Amount{Unit: units[b.Value.Unit], Value: b.Value.Thousandths}
+	return out
+}

@@ -1,0 +1,415 @@
+// Package core is the agent's one loop of decisions: it owns the windows, the
+// failsafe engine's state and the alarms, and no one else touches them.
+//
+// It takes readings, commands, actuator answers and commits by channel, and
+// never waits for a disk, a bus or a socket: what must be done there is handed
+// to its owner, who answers by message. A lowered limit goes out at once; a
+// raised one waits until the state that allows it is on disk.
+//
+// Requirements: R2 (half-hours), R7 (failsafe), R9 to R11 (commands and their
+// acknowledgement).
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/agent/outbox"
+	"lvagent/agent/uplink"
+	"lvagent/configs"
+	"lvagent/failsafe"
+	"lvagent/meter"
+	"lvagent/meter/window"
+)
+
+// Outbox takes records and small states for the store, and says how it does.
+type Outbox interface {
+	Store(urgent bool, records []outbox.Record, kept ...outbox.Kept)
+	Get(key string) []byte
+}
+
+// Retainer takes the latest value of a retained topic.
+type Retainer interface {
+	Retain(topic string, payload []byte)
+}
+
+// Saver stores failsafe states and answers with [Loop.Saved].
+type Saver interface {
+	Save(version uint64, body []byte)
+}
+
+// Output starts carrying a group's limit to its actuator and answers with
+// [Loop.Feedback]; false means that it could not even start.
+type Output func(group string, limit meter.Milliamps) bool
+
+// Options are what a loop is made of.
+type Options struct {
+	Config  *configs.Config
+	Topics  message.Topics
+	Engine  *failsafe.Engine
+	State   failsafe.State // to go on from
+	Status  message.Status // state, boot, since, version, config
+	Outbox  Outbox
+	Uplink  Retainer
+	Saver   Saver
+	Outputs map[string]Output // by group
+	Now     func() time.Duration
+	Wall    func() time.Time
+	Clock   func() meter.Clock
+	Alive   func() // called at the end of each complete cycle: feeds the watchdog
+	Log     *slog.Logger
+}
+
+// How often things are done that nobody waits for.
+const (
+	checkpointWindows = time.Minute
+	checkpointLimits  = 10 * time.Second // while a limit runs
+	checkpointState   = time.Minute
+	refreshOutputs    = 30 * time.Second
+	retryOutput       = time.Second
+	retryOutputMost   = 30 * time.Second
+	stopWithin        = 5 * time.Second
+)
+
+// Loop is the core loop.
+type Loop struct {
+	Options
+	agent   string
+	ways    map[string]int
+	windows []*window.Window
+	loads   []failsafe.Load
+	outputs []output
+	alarms  alarms
+
+	version   uint64 // of the state last handed to the saver
+	saved     uint64
+	held      []held // what may be said only when the state is stored
+	dirty     bool   // the retained states changed
+	status    string // as last published
+	deadline  time.Duration
+	keptAt    time.Duration // windows
+	savedAt   time.Duration // state
+	clockWas  meter.Clock
+	readings  chan meter.Reading
+	inbound   chan uplink.Inbound
+	feedback  chan failsafe.Feedback
+	commits   chan uint64
+	overrun   atomic.Uint64
+	refused   atomic.Uint64
+	halfHours atomic.Uint64
+}
+
+// held is a record that waits for a state to be stored.
+type held struct {
+	version uint64
+	record  outbox.Record
+}
+
+// New returns a loop that goes on from what the store remembers.
+func New(o Options) *Loop {
+	l := &Loop{
+		Options: o, agent: o.Config.Site.ID, ways: map[string]int{},
+		readings: make(chan meter.Reading, 256),
+		inbound:  make(chan uplink.Inbound, 64),
+		feedback: make(chan failsafe.Feedback, 4*len(o.Config.Groups)+4),
+		commits:  make(chan uint64, 1),
+	}
+	now, wall := o.Now(), o.Wall()
+	for i, w := range o.Config.Ways {
+		l.ways[w.ID] = i
+		poll := time.Second
+		for _, m := range o.Config.Meters {
+			if m.ID == w.Meter {
+				poll = m.Poll
+			}
+		}
+		l.windows = append(l.windows, window.New(window.Config{
+			Way: w.ID, Period: o.Config.Window.Period, Hold: poll * 5 / 2,
+			Expect: configs.PhaseSet(w.Phases), Bench: o.Config.Bench(),
+		}))
+		l.loads = append(l.loads, failsafe.Load{Way: w.ID})
+	}
+	for _, g := range o.Config.Groups {
+		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
+	}
+	for i, g := range l.State.Groups {
+		l.outputs[i].want = g.Limit
+	}
+	l.resumeWindows(now, wall)
+	l.alarms.resume(l, wall)
+	l.dirty = true
+	l.clockWas = o.Clock()
+	return l
+}
+
+// Reading hands over a reading. When the loop is behind, the oldest is dropped
+// and counted: a new reading is worth more.
+func (l *Loop) Reading(r meter.Reading) {
+	for {
+		select {
+		case l.readings <- r:
+			return
+		default:
+		}
+		select {
+		case <-l.readings:
+			l.overrun.Add(1)
+		default:
+		}
+	}
+}
+
+// Inbound hands over a message from the centre. It reports false when the loop
+// is too far behind to take it; that is counted, and the centre sees no ack.
+func (l *Loop) Inbound(in uplink.Inbound) bool {
+	select {
+	case l.inbound <- in:
+		return true
+	default:
+		l.refused.Add(1)
+		return false
+	}
+}
+
+// Feedback hands over an actuator's answer. There is room for one from each.
+func (l *Loop) Feedback(f failsafe.Feedback) { l.feedback <- f }
+
+// Saved says that the state of this version, and all before it, is on disk.
+func (l *Loop) Saved(version uint64) {
+	for {
+		select {
+		case l.commits <- version:
+			return
+		default:
+		}
+		select {
+		case older := <-l.commits:
+			version = max(version, older)
+		default:
+		}
+	}
+}
+
+// Run decides until ctx ends, then brings the outputs to rest.
+func (l *Loop) Run(ctx context.Context) error {
+	l.closePeriods(l.Now(), l.Wall(), l.Clock()) // before the first reading: its time needs a label
+	l.save()
+	l.step(failsafe.Inputs{})
+	l.actuate()
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	next := l.Now().Truncate(time.Second)
+	for {
+		select {
+		case <-ctx.Done():
+			l.stop()
+			return nil
+		case f := <-l.feedback:
+			l.takeFeedback(f)
+		case v := <-l.commits:
+			l.takeCommit(v)
+		case in := <-l.inbound:
+			l.take(in)
+		case r := <-l.readings:
+			l.takeReading(&r)
+		case <-tick.C:
+		}
+		now := l.Now()
+		if now >= next {
+			l.tick(now)
+			next = now.Truncate(time.Second) + time.Second
+		} else if now >= l.deadline {
+			l.step(failsafe.Inputs{})
+		}
+		l.actuate()
+		tick.Reset(max(0, min(next, l.deadline)-l.Now()))
+	}
+}
+
+// tick is a complete cycle: periods that ended, limits, and what is published.
+func (l *Loop) tick(now time.Duration) {
+	wall, clock := l.Wall(), l.Clock()
+	if clock != l.clockWas {
+		l.Log.Info("clock changed", "from", l.clockWas.String(), "to", clock.String())
+		l.clockWas = clock
+	}
+	l.closePeriods(now, wall, clock)
+	l.step(failsafe.Inputs{})
+	l.refresh(now)
+	every := checkpointState
+	if len(l.State.Commands) > 0 {
+		every = checkpointLimits
+	}
+	if now-l.savedAt >= every {
+		l.save()
+	}
+	l.publish(wall, clock)
+	if l.Alive != nil {
+		l.Alive()
+	}
+}
+
+// takeReading feeds a reading to the way's window and to the engine's picture
+// of the loads.
+func (l *Loop) takeReading(r *meter.Reading) {
+	i, ok := l.ways[r.Way]
+	if !ok {
+		return
+	}
+	l.windows[i].Add(r)
+	load := &l.loads[i]
+	load.At = r.At
+	for p := range r.Phase {
+		ph := &r.Phase[p]
+		load.Quality[p] = min(ph.I.Quality, ph.P.Quality)
+		load.I[p] = ph.I.Value
+		if ph.P.Value < 0 {
+			load.I[p] = -ph.I.Value
+		}
+	}
+}
+
+// windowsKey is where the open periods are kept in the store.
+const windowsKey = "windows"
+
+// closePeriods hands the records of ended periods to the store, together with
+// the periods that are open then: a restart must neither repeat a record nor
+// lose what came after it.
+func (l *Loop) closePeriods(now time.Duration, wall time.Time, clock meter.Clock) {
+	var records []outbox.Record
+	for _, w := range l.windows {
+		for {
+			hh, ok := w.Advance(now, wall, clock)
+			if !ok {
+				break
+			}
+			l.halfHours.Add(1)
+			records = append(records, outbox.Record{Stream: message.HalfHourStream(hh.Way), At: hh.End,
+				Body: message.AppendHalfHour(nil, l.agent, &hh)})
+		}
+	}
+	if len(records) > 0 || now-l.keptAt >= min(checkpointWindows, l.Config.Window.Period/4) {
+		l.keepWindows(records, now)
+	}
+}
+
+func (l *Loop) keepWindows(with []outbox.Record, now time.Duration) {
+	l.keptAt = now
+	kept := make(map[string]window.State, len(l.windows))
+	for i, w := range l.windows {
+		kept[l.Config.Ways[i].ID] = w.Checkpoint()
+	}
+	body, err := json.Marshal(kept)
+	if err != nil {
+		l.Log.Error("open periods not kept", "err", err)
+		l.Outbox.Store(false, with)
+		return
+	}
+	l.Outbox.Store(false, with, outbox.Kept{Key: windowsKey, Value: body})
+}
+
+func (l *Loop) resumeWindows(now time.Duration, wall time.Time) {
+	body := l.Outbox.Get(windowsKey)
+	if body == nil {
+		return
+	}
+	var kept map[string]window.State
+	if err := json.Unmarshal(body, &kept); err != nil {
+		l.Log.Error("open periods not resumed", "err", err)
+		return
+	}
+	for i, w := range l.windows {
+		if s, ok := kept[l.Config.Ways[i].ID]; ok {
+			w.Resume(s, now, wall)
+		}
+	}
+}
+
+// step moves the engine and carries out what it says.
+func (l *Loop) step(in failsafe.Inputs) {
+	now, wall := l.Now(), l.Wall()
+	in.Loads, in.Clock = l.loads, l.Clock()
+	before := len(l.State.Commands)
+	state, set, ev, deadline := l.Engine.Step(l.State, in, now, wall)
+	l.State, l.deadline = state, deadline
+	if ev.Store || len(state.Commands) != before {
+		l.save()
+	}
+	for _, s := range set {
+		l.dirty = true
+		l.setpoint(s)
+	}
+	if len(in.Feedback) > 0 {
+		l.dirty = true
+	}
+	for _, t := range ev.Transitions {
+		l.dirty = true
+		l.Log.Info("way changed state", "way", t.Way, "from", t.From.String(), "state", t.To.String(), "cause", string(t.Cause))
+	}
+	for _, c := range ev.Conditions {
+		l.alarms.condition(l, c, wall)
+	}
+	for _, a := range ev.Acks {
+		l.dirty = true
+		if a.Stage == failsafe.Rejected {
+			l.Log.Warn("command refused", "command", a.ID, "code", string(a.Code))
+		} else {
+			l.Log.Info("command", "command", a.ID, "stage", string(a.Stage), "code", string(a.Code))
+		}
+		l.say(message.AckStream, wall, ackBody(l.agent, a, wall), a.Stage != failsafe.Rejected)
+	}
+}
+
+// say stores a record; one that rests on the state only after the state is on
+// disk, so that nothing is promised that a crash could forget.
+func (l *Loop) say(stream string, at time.Time, body []byte, rests bool) {
+	r := outbox.Record{Stream: stream, At: at, Body: body}
+	if !rests || l.saved >= l.version {
+		l.Outbox.Store(true, []outbox.Record{r})
+		return
+	}
+	l.held = append(l.held, held{l.version, r})
+}
+
+func (l *Loop) save() {
+	body, err := failsafe.Encode(l.State)
+	if err != nil {
+		l.Log.Error("failsafe state not encoded", "err", err)
+		return
+	}
+	l.version++
+	l.savedAt = l.Now()
+	l.Saver.Save(l.version, body)
+}
+
+func (l *Loop) takeCommit(version uint64) {
+	l.saved = max(l.saved, version)
+	n := 0
+	for _, h := range l.held {
+		if h.version > l.saved {
+			break
+		}
+		l.Outbox.Store(true, []outbox.Record{h.record})
+		n++
+	}
+	l.held = l.held[n:]
+	for i := range l.outputs {
+		l.outputs[i].commit(l.saved)
+	}
+}
+
+// Counts are what the loop has done, for anyone to read.
+type Counts struct {
+	HalfHours uint64
+	Overrun   uint64 // readings dropped because the loop was behind
+	Refused   uint64 // messages of the centre that found no room
+}
+
+// Counts returns what the loop has done.
+func (l *Loop) Counts() Counts {
+	return Counts{HalfHours: l.halfHours.Load(), Overrun: l.overrun.Load(), Refused: l.refused.Load()}
+}

@@ -1,0 +1,335 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/agent/outbox"
+	"lvagent/agent/uplink"
+	"lvagent/configs"
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+const siteText = `
+site: {id: S1}
+clock: {source: assume}
+meters: [{id: m1, url: "tcp://127.0.0.1:1502", unit: 1, profile: eastron-sdm630}]
+ways: [{id: W1, meter: m1, rating_a: 300}]
+groups:
+  - {id: G1, way: W1, phases: [L1], rating_a: 96, failsafe_a: 24, output: {kind: modbus, url: "tcp://127.0.0.1:1502", unit: 1, holding: 1}}
+failsafe: {issuers: [scada-1], entry_spread: 0s, restore_period: 0s}
+uplink: {broker: "tcp://127.0.0.1:1883"}
+`
+
+// rig is a loop with everything around it in the test's hands. All its methods
+// are called with the loop at rest (synctest.Wait).
+type rig struct {
+	t        *testing.T
+	loop     *Loop
+	records  []outbox.Record
+	kept     map[string][]byte
+	retained map[string][]byte
+	states   []uint64 // versions handed to the saver
+	hold     bool     // the disk does not answer
+	told     []meter.Milliamps
+	mute     bool // the actuator does not answer
+	seq      uint64
+	start    time.Time
+	stop     context.CancelFunc
+	done     chan struct{}
+}
+
+func (r *rig) Store(_ bool, records []outbox.Record, kept ...outbox.Kept) {
+	r.records = append(r.records, records...)
+	for _, k := range kept {
+		r.kept[k.Key] = k.Value
+	}
+}
+func (r *rig) Get(key string) []byte            { return r.kept[key] }
+func (r *rig) Retain(topic string, body []byte) { r.retained[topic] = body }
+func (r *rig) Save(version uint64, _ []byte) {
+	r.states = append(r.states, version)
+	if !r.hold {
+		r.loop.Saved(version)
+	}
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	cfg, _, faults := configs.Parse("site.yaml", []byte(siteText))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	r := &rig{t: t, kept: map[string][]byte{}, retained: map[string][]byte{}, start: time.Now(), done: make(chan struct{})}
+	engine := failsafe.NewEngine(cfg.Engine([32]byte{}))
+	r.loop = New(Options{
+		Config: cfg, Topics: message.NewTopics(cfg.Uplink.Prefix, "S1"), Engine: engine,
+		State: engine.New(0, time.Now(), false), Outbox: r, Uplink: r, Saver: r,
+		Outputs: map[string]Output{"G1": func(g string, limit meter.Milliamps) bool {
+			r.told = append(r.told, limit)
+			if !r.mute {
+				r.loop.Feedback(failsafe.Feedback{Group: g, Told: limit, Limit: limit, OK: true})
+			}
+			return true
+		}},
+		Now: func() time.Duration { return time.Since(r.start) }, Wall: time.Now,
+		Clock: func() meter.Clock { return meter.Assumed }, Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	r.stop = cancel
+	go func() { defer close(r.done); r.loop.Run(ctx) }()
+	synctest.Wait()
+	return r
+}
+
+func (r *rig) pass(d time.Duration) {
+	for range d / time.Second {
+		time.Sleep(time.Second)
+		r.read()
+		synctest.Wait()
+	}
+}
+
+// read delivers a good reading of 50 A.
+func (r *rig) read() {
+	rd := meter.Reading{Way: "W1", At: time.Since(r.start)}
+	for p := range rd.Phase {
+		rd.Phase[p] = meter.PhaseReading{
+			V: meter.Sample[meter.Millivolts]{Value: 240_000, Quality: meter.Good},
+			I: meter.Sample[meter.Milliamps]{Value: 50_000, Quality: meter.Good},
+			P: meter.Sample[meter.Milliwatts]{Value: 12_000_000, Quality: meter.Good},
+			Q: meter.Sample[meter.Millivars]{Quality: meter.Good},
+		}
+	}
+	rd.Neutral = meter.Sample[meter.Milliamps]{Quality: meter.Good}
+	r.loop.Reading(rd)
+}
+
+func (r *rig) send(name, body string) {
+	r.loop.Inbound(uplink.Inbound{Topic: "lv/v1/S1/cmd/" + name, Payload: []byte(body)})
+	synctest.Wait()
+}
+
+func (r *rig) beat() {
+	r.seq++
+	r.send("heartbeat", fmt.Sprintf(`{"issuer":"scada-1","epoch":1,"seq":%d}`, r.seq))
+}
+
+func (r *rig) limit(id, limit string) {
+	r.seq++
+	now := time.Now().UTC()
+	r.send("limit", fmt.Sprintf(`{"id":%q,"issuer":"scada-1","epoch":1,"seq":%d,"issued":%q,"expires":%q,"class":"network",
+		"target":{"way":"W1"},"start_in":"0s","duration":"10m","limit":%s}`,
+		id, r.seq, now.Format(time.RFC3339), now.Add(time.Minute).Format(time.RFC3339), limit))
+}
+
+func (r *rig) stages(id string) (stages []string) {
+	for _, rec := range r.records {
+		var a struct{ ID, Stage, Code string }
+		if rec.Stream == message.AckStream && json.Unmarshal(rec.Body, &a) == nil && a.ID == id {
+			stages = append(stages, strings.TrimSpace(a.Stage+" "+a.Code))
+		}
+	}
+	return stages
+}
+
+func (r *rig) last() meter.Milliamps {
+	r.t.Helper()
+	if len(r.told) == 0 {
+		r.t.Fatal("the actuator was told nothing")
+	}
+	return r.told[len(r.told)-1]
+}
+
+func (r *rig) end() {
+	r.stop()
+	<-r.done
+}
+
+func TestStartTellsTheFailsafeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		if got := r.last(); got != 24_000 {
+			t.Errorf("first limit = %d, want the failsafe limit 24000", got)
+		}
+	})
+}
+
+// A decrease goes out before its state is stored; an increase after, and so
+// does every word about it.
+func TestRaisesWaitForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(2 * time.Second)
+		r.hold = true
+		r.beat()
+		r.limit("c1", `{"amps":10}`)
+		if got := r.last(); got != 10_000 {
+			t.Errorf("decrease with a silent disk = %d, want 10000 at once", got)
+		}
+		if got := r.stages("c1"); len(got) != 0 {
+			t.Errorf("acknowledged %q before the state was stored", got)
+		}
+		r.limit("c2", `"none"`)
+		r.pass(5 * time.Second)
+		if got := r.last(); got != 10_000 {
+			t.Errorf("increase with a silent disk = %d, want none", got)
+		}
+		r.hold = false
+		r.loop.Saved(r.states[len(r.states)-1])
+		synctest.Wait()
+		r.pass(3 * time.Second)
+		if got := r.last(); got != 96_000 {
+			t.Errorf("limit after the disk answered = %d, want the rating", got)
+		}
+		want := "[received active actuated superseded]"
+		if got := fmt.Sprint(r.stages("c1")); got != want {
+			t.Errorf("ladder of c1 = %s, want %s", got, want)
+		}
+	})
+}
+
+func TestSilenceReachesTheActuator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(time.Second)
+		r.beat()
+		r.limit("c1", `"none"`)
+		r.pass(5 * time.Second)
+		if got := r.last(); got != 96_000 {
+			t.Fatalf("limit while heard = %d", got)
+		}
+		r.pass(116 * time.Second)
+		if got := r.last(); got != 24_000 {
+			t.Errorf("limit 121 s after the last heartbeat = %d, want 24000", got)
+		}
+		var f struct {
+			State string
+			Ways  map[string]struct{ State, Cause, Ends string }
+		}
+		if err := json.Unmarshal(r.retained["lv/v1/S1/up/failsafe"], &f); err != nil {
+			t.Fatal(err)
+		}
+		if w := f.Ways["W1"]; f.State != "FAILSAFE" || w.Cause != "HEARTBEAT_LOST" || w.Ends == "" {
+			t.Errorf("up/failsafe = %+v", f)
+		}
+	})
+}
+
+func TestWhatIsNotACommandIsRefused(t *testing.T) {
+	tests := []struct {
+		name, topic, body string
+		retained          bool
+		want              string
+	}{
+		{"not JSON", "limit", "{", false, "rejected MALFORMED"},
+		{"no such command", "jump", `{"id":"x"}`, false, "rejected UNKNOWN_COMMAND"},
+		{"retained", "limit", `{"id":"x"}`, true, "rejected RETAINED"},
+		{"fields missing", "limit", `{"id":"x"}`, false, "rejected INVALID"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				defer r.end()
+				told := len(r.told)
+				r.loop.Inbound(uplink.Inbound{Topic: "lv/v1/S1/cmd/" + tt.topic, Payload: []byte(tt.body), Retained: tt.retained})
+				synctest.Wait()
+				var got []string
+				for _, rec := range r.records {
+					var a struct{ Stage, Code string }
+					if rec.Stream == message.AckStream && json.Unmarshal(rec.Body, &a) == nil {
+						got = append(got, a.Stage+" "+a.Code)
+					}
+				}
+				if len(got) != 1 || got[0] != tt.want {
+					t.Errorf("answers = %q, want %q", got, tt.want)
+				}
+				if len(r.told) != told {
+					t.Error("a refused command moved the actuator")
+				}
+			})
+		})
+	}
+}
+
+// One write per group is under way at a time, and the newest limit wins.
+func TestAMuteActuatorIsNotFlooded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(time.Second)
+		r.mute = true
+		r.limit("c1", `{"amps":10}`)
+		r.limit("c2", `{"amps":8}`)
+		r.limit("c3", `{"amps":6}`)
+		r.pass(10 * time.Second)
+		if n := len(r.told); n != 2 || r.last() != 10_000 {
+			t.Fatalf("told %v, want one write under way", r.told)
+		}
+		r.mute = false
+		r.loop.Feedback(failsafe.Feedback{Group: "G1", Told: 10_000, Limit: 10_000, OK: true})
+		synctest.Wait()
+		if got := r.last(); got != 6_000 {
+			t.Errorf("after the answer = %d, want the newest limit 6000", got)
+		}
+	})
+}
+
+// An alarm that a restart finds active is cleared once, if its cause is gone.
+func TestAlarmsSurviveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		for range 60 {
+			r.pass(5 * time.Second)
+			r.beat()
+		}
+		if !bytes.Contains(r.kept[alarmsKey], []byte("NO_STATEMENT")) {
+			t.Fatalf("NO_STATEMENT is not active: %s", r.kept[alarmsKey])
+		}
+		r.end()
+		again := newRig(t)
+		again.end()
+		again.kept = r.kept
+		again.records = nil
+		again.loop.alarms.resume(again.loop, time.Now())
+		n := 0
+		for _, rec := range again.records {
+			if rec.Stream == "alarm/W1" && bytes.Contains(rec.Body, []byte(`"edge":"clear"`)) {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d clears after the restart, want 1", n)
+		}
+	})
+}
+
+func TestHalfHoursGoOutWithTheirCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(31 * time.Minute)
+		n := 0
+		for _, rec := range r.records {
+			if rec.Stream == "hh/W1" {
+				n++
+			}
+		}
+		if n != 1 || len(r.kept[windowsKey]) == 0 {
+			t.Errorf("%d half-hours and a checkpoint of %d octets, want 1 and some", n, len(r.kept[windowsKey]))
+		}
+	})
+}

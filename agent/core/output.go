@@ -1,0 +1,143 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+// output is what the loop knows of one group's actuator.
+type output struct {
+	apply Output
+	want  meter.Milliamps // may be carried out
+	raise meter.Milliamps // waits for its state to be stored, where after > 0
+	after uint64
+	told  meter.Milliamps // the last one that was started
+	ever  bool
+	busy  bool
+	fails int
+	again time.Duration // not before this, after a failure
+	due   bool          // to be written again although nothing changed
+	wrote time.Duration
+}
+
+// setpoint takes a new limit: at once when it is lower than what may be carried
+// out, after the state is stored when it is higher.
+func (l *Loop) setpoint(s failsafe.Setpoint) {
+	for i := range l.Config.Groups {
+		if l.Config.Groups[i].ID != s.Group {
+			continue
+		}
+		o := &l.outputs[i]
+		if s.Limit <= o.want {
+			o.want, o.after = s.Limit, 0
+		} else {
+			o.raise, o.after = s.Limit, l.version
+		}
+	}
+}
+
+// commit lets a raise pass whose state is stored.
+func (o *output) commit(saved uint64) {
+	if o.after > 0 && saved >= o.after {
+		o.want, o.after = o.raise, 0
+	}
+}
+
+// actuate starts what is to be written. One write per group is under way at a
+// time; what changes meanwhile goes with the next.
+func (l *Loop) actuate() {
+	now := l.Now()
+	for i := range l.outputs {
+		o := &l.outputs[i]
+		changed := !o.ever || o.want != o.told
+		if o.apply == nil || o.busy || !changed && !o.due {
+			continue
+		}
+		if now < o.again && !(o.ever && o.want < o.told) {
+			continue
+		}
+		g := l.Config.Groups[i].ID
+		o.told, o.ever, o.busy, o.due, o.wrote = o.want, true, true, false, now
+		if !o.apply(g, o.want) {
+			l.takeFeedback(failsafe.Feedback{Group: g, Told: o.want})
+		}
+	}
+}
+
+// takeFeedback passes an actuator's answer to the engine.
+func (l *Loop) takeFeedback(f failsafe.Feedback) {
+	for i := range l.Config.Groups {
+		if l.Config.Groups[i].ID != f.Group {
+			continue
+		}
+		o := &l.outputs[i]
+		o.busy = false
+		if f.OK && f.Limit <= f.Told {
+			o.fails, o.again = 0, 0
+		} else {
+			pause := min(retryOutput<<min(o.fails, 8), retryOutputMost)
+			o.fails++
+			o.again, o.due = l.Now()+pause, true
+		}
+	}
+	l.step(failsafe.Inputs{Feedback: []failsafe.Feedback{f}})
+}
+
+// refresh writes and reads back every output now and then, so that a controller
+// that was power-cycled does not stay at what it woke up with.
+func (l *Loop) refresh(now time.Duration) {
+	for i := range l.outputs {
+		if o := &l.outputs[i]; o.ever && !o.busy && now-o.wrote >= refreshOutputs {
+			o.due = true
+		}
+	}
+}
+
+// stop brings each output to the stricter of its limit and its failsafe limit,
+// waits for the answers a short time, and stores the state.
+func (l *Loop) stop() {
+	l.keepWindows(nil, l.Now())
+	state, rest := l.Engine.Stop(l.State, l.Now(), l.Wall())
+	l.State = state
+	for i, s := range rest {
+		o := &l.outputs[i]
+		o.want, o.after, o.again = min(s.Limit, o.want), 0, 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	answered := func() bool {
+		for i := range l.outputs {
+			if o := &l.outputs[i]; o.apply != nil && (o.busy || o.want != o.told) {
+				return false
+			}
+		}
+		return true
+	}
+	for l.startRest(); !answered(); l.startRest() {
+		select {
+		case <-ctx.Done():
+			l.Log.Error("outputs not all at rest", "within", stopWithin.String())
+			l.save()
+			return
+		case f := <-l.feedback:
+			for i := range l.Config.Groups {
+				if l.Config.Groups[i].ID == f.Group {
+					l.outputs[i].busy = false
+				}
+			}
+		}
+	}
+	l.save()
+}
+
+// startRest writes the rest limits that are not written yet.
+func (l *Loop) startRest() {
+	for i := range l.outputs {
+		if o := &l.outputs[i]; o.apply != nil && !o.busy && o.want != o.told {
+			o.told, o.busy = o.want, o.apply(l.Config.Groups[i].ID, o.want)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package core
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/configs"
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+// publish retains what changed since the last tick.
+func (l *Loop) publish(wall time.Time, clock meter.Clock) {
+	if s := clock.String(); s != l.status {
+		l.status = s
+		l.Status.Clock = clock
+		l.Uplink.Retain(l.Topics.Status(), message.AppendStatus(nil, l.agent, &l.Status))
+		l.Uplink.Retain(l.Topics.Meta(), message.AppendMeta(nil, l.agent, Meta(l.Config)))
+	}
+	if !l.dirty {
+		return
+	}
+	l.dirty = false
+	l.Uplink.Retain(l.Topics.Failsafe(), message.AppendFailsafe(nil, l.agent, l.failsafeState(wall)))
+	l.Uplink.Retain(l.Topics.Groups(), message.AppendGroups(nil, l.agent, wall, l.groupStates()))
+}
+
+// Meta describes the site's ways for the centre.
+func Meta(cfg *configs.Config) *message.Meta {
+	m := &message.Meta{Schema: "1"}
+	for _, w := range cfg.Ways {
+		way := message.MetaWay{ID: w.ID, Name: w.Name}
+		for p, has := range configs.PhaseSet(w.Phases) {
+			if has {
+				way.Phases = append(way.Phases, message.MetaPhase{
+					Phase: meter.Phase(p), Rating: meter.Milliamps(configs.Milli(w.Rating[p]))})
+			}
+		}
+		m.Ways = append(m.Ways, way)
+	}
+	return m
+}
+
+func (l *Loop) failsafeState(wall time.Time) *message.FailsafeState {
+	f := &message.FailsafeState{T: wall, State: failsafe.Free.String()}
+	worst := -1
+	for _, w := range l.State.Ways {
+		if n := w.State.Severity(); n > worst {
+			worst, f.State = n, w.State.String()
+		}
+		rule, source := l.deciding(w.ID)
+		f.Ways = append(f.Ways, message.FailsafeWay{
+			Way: w.ID, State: w.State.String(), Since: w.SinceWall, Cause: string(w.Cause),
+			Rule: rule, Source: source, Ends: l.ends(&w),
+		})
+	}
+	return f
+}
+
+// deciding names the rule and source of the strictest group of a way.
+func (l *Loop) deciding(way string) (rule, source string) {
+	low := int64(1) << 62
+	for i, g := range l.State.Groups {
+		c := &l.Config.Groups[i]
+		if share := int64(g.Limit) * 1000 / max(1, configs.Milli(c.Rating)); c.Way == way && share < low {
+			low, rule, source = share, string(g.Rule), g.Source
+		}
+	}
+	return rule, source
+}
+
+// ends says what would end the state of a way.
+func (l *Loop) ends(w *failsafe.WayState) string {
+	f := l.Config.Failsafe
+	switch w.State {
+	case failsafe.Init:
+		return fmt.Sprintf("a heartbeat and a limit or \"none\" from the centre; FAILSAFE %s after the start", f.Init)
+	case failsafe.Failsafe:
+		return fmt.Sprintf("heartbeats for %s, then a limit or \"none\" from the centre", f.Stable)
+	case failsafe.Probation:
+		if w.Statement {
+			return fmt.Sprintf("heartbeats for %s in all", f.Stable)
+		}
+		return fmt.Sprintf("heartbeats for %s in all and a limit or \"none\" from the centre", f.Stable)
+	case failsafe.Restoring:
+		return "the limit reaching what is permitted"
+	case failsafe.Limited:
+		return "the command's end, its cancel, or \"none\" from its issuer"
+	default:
+		return fmt.Sprintf("a limit from the centre, or its silence for %s", f.HeartbeatTimeout)
+	}
+}
+
+func (l *Loop) groupStates() []message.GroupState {
+	zero := meter.Milliamps(0)
+	states := make([]message.GroupState, 0, len(l.State.Groups))
+	for i := range l.State.Groups {
+		g, c := &l.State.Groups[i], &l.Config.Groups[i]
+		s := message.GroupState{
+			Group: g.ID, Way: c.Way, State: g.Actuation.String(), Deciding: string(g.Rule), Command: g.Source,
+		}
+		limit, feedback := g.Limit, g.Feedback
+		for p, used := range configs.PhaseSet(c.Phases) {
+			if !used {
+				continue
+			}
+			s.Limit[p] = &message.Flow{Import: &limit, Export: &zero}
+			s.Feedback[p] = &message.Flow{}
+			if g.Actuation != failsafe.Unknown && g.Actuation != failsafe.Unreached {
+				s.Feedback[p].Import = &feedback
+			}
+		}
+		states = append(states, s)
+	}
+	return states
+}
+
+// ackBody is one rung of a command's ladder as the centre reads it.
+func ackBody(agent string, a failsafe.Ack, t time.Time) []byte {
+	var detail struct {
+		Groups  []string `json:"groups,omitempty"`
+		Refused []string `json:"refused,omitempty"`
+	}
+	detail.Groups, detail.Refused = a.Groups, a.Refused
+	extra, err := json.Marshal(detail)
+	if err != nil {
+		extra = nil // strings always marshal
+	}
+	return message.AppendAck(nil, agent, &message.Ack{
+		ID: a.ID, Command: a.Command, Stage: message.Stage(a.Stage), Code: string(a.Code), T: t, Detail: extra})
+}

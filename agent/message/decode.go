@@ -1,0 +1,278 @@
+package message
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"lvagent/meter"
+)
+
+// Most elements of a list in a command.
+const maxTargets = 1000
+
+// Upper bounds of a limit, in thousandths. No group of a substation comes near
+// them; a number above is a mistake in units.
+const (
+	maxMilliamps  = 10_000 * 1000
+	maxMilliwatts = 10_000_000 * 1000
+	maxMillipct   = 100 * 1000
+)
+
+// Decode reads a command from the topic it came on. It returns a command, or
+// the reason why there is none. A retained command is refused whatever it says:
+// the broker kept it, so nobody can tell when it was meant.
+//
+// A broker sets the retained mark only on what it had kept before the agent
+// subscribed. A command that is published retained while the agent listens
+// arrives without the mark, and arrives marked at the next connection.
+func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
+	name := CommandName(topic)
+	refuse := func(id string, code Code, detail string) (Command, *Rejection) {
+		return Command{}, &Rejection{ID: id, Command: name, Code: code, Detail: detail}
+	}
+	if len(payload) > MaxPayload {
+		return refuse("", TooLarge, fmt.Sprintf("%d octets, at most %d", len(payload), MaxPayload))
+	}
+	object, err := parse(payload)
+	id, _ := object["id"].(string)
+	if !validID(id, idMarks) {
+		id = ""
+	}
+	switch {
+	case retained:
+		return refuse(id, Retained, "a retained command is never carried out")
+	case err != nil:
+		return refuse("", Malformed, err.Error())
+	}
+	f := &fields{object: object}
+	c := Command{Name: name, ID: id}
+	switch name {
+	case HeartbeatCommand:
+		c.ID = ""
+		f.order(&c, optional)
+		c.Body = Heartbeat{}
+	case LimitCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = f.limitCommand()
+	case CancelCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = Cancel{Cancels: f.id("cancels", required)}
+	case OverrideCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = f.overrideCommand()
+	case AckCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = f.acknowledgeCommand()
+	case ResendCommand:
+		f.identify()
+		c.Issued = f.instant("issued", required)
+		f.expiry(&c, optional)
+		c.Body = f.resendCommand()
+	case BirthCommand:
+		f.identify()
+		c.Issued = f.instant("issued", required)
+		f.expiry(&c, optional)
+		c.Body = Birth{}
+	default:
+		return refuse(id, UnknownCommand, "no such command")
+	}
+	c.Signature = f.text("sig", 1024, optional)
+	if f.fault != "" {
+		return refuse(id, Invalid, f.fault)
+	}
+	delete(object, "sig")
+	c.Canonical = appendCanonical(nil, object)
+	c.Hash = sha256.Sum256(c.Canonical)
+	return c, nil
+}
+
+// identify demands an id; Decode has read it already.
+func (f *fields) identify() { f.id("id", required) }
+
+// order reads who sent the command and its place among the others.
+func (f *fields) order(c *Command, issued need) {
+	c.Issuer = f.id("issuer", required)
+	c.Epoch = f.count("epoch", required)
+	c.Seq = f.count("seq", required)
+	c.Issued = f.instant("issued", issued)
+}
+
+func (f *fields) expiry(c *Command, n need) { c.Expires = f.instant("expires", n) }
+
+func (f *fields) limitCommand() Limit {
+	l := Limit{
+		Target:     f.target("target"),
+		Duration:   f.span("duration", 1, optional),
+		Value:      f.value("limit"),
+		Randomise:  f.span("randomise", 0, optional),
+		Supersedes: f.id("supersedes", optional),
+	}
+	switch class := f.text("class", 16, required); class {
+	case "emergency":
+		l.Class = Emergency
+	case "network":
+		l.Class = Network
+	case "commercial":
+		l.Class = Commercial
+	default:
+		f.wrong("class", "%q is none of emergency, network, commercial", class)
+	}
+	switch absolute, relative := f.has("start"), f.has("start_in"); {
+	case absolute && relative:
+		f.wrong("start", "start and start_in exclude each other")
+	case absolute:
+		l.Start = f.instant("start", required)
+	case relative:
+		l.Relative = true
+		l.StartIn = f.span("start_in", 0, required)
+	default:
+		f.wrong("start", "one of start and start_in is needed")
+	}
+	if c, ok := f.object["compensation"]; ok && c != nil {
+		l.Compensation = appendCanonical(nil, c)
+		if len(l.Compensation) > 1024 {
+			f.wrong("compensation", "%d octets, at most 1024", len(l.Compensation))
+		}
+	}
+	return l
+}
+
+func (f *fields) overrideCommand() Override {
+	o := Override{
+		Target: f.target("target"),
+		For:    f.span("for", 1, optional),
+		By:     f.text("by", 200, required),
+		Why:    f.text("why", 500, optional),
+	}
+	switch kind := f.text("kind", 16, required); kind {
+	case "hold_off":
+		o.Kind = HoldOff
+	case "limit":
+		o.Kind = LimitTo
+	case "release":
+		o.Kind = Release
+	case "clear":
+		o.Kind = ClearOverride
+	default:
+		f.wrong("kind", "%q is none of hold_off, limit, release, clear", kind)
+	}
+	switch {
+	case o.Kind == LimitTo:
+		o.Value = f.value("limit")
+	case f.has("limit"):
+		f.wrong("limit", "only an override of kind limit has one")
+	}
+	return o
+}
+
+func (f *fields) acknowledgeCommand() Acknowledge {
+	a := Acknowledge{By: f.text("by", 200, optional)}
+	switch target, alarm := f.has("target"), f.has("alarm"); {
+	case target == alarm:
+		f.wrong("target", "exactly one of target and alarm is needed")
+	case target:
+		a.Target = f.target("target")
+	default:
+		a.Alarm = f.text("alarm", 128, required)
+	}
+	return a
+}
+
+func (f *fields) resendCommand() Resend {
+	r := Resend{
+		Stream: f.text("stream", 72, required),
+		From:   f.count("from", required),
+		To:     f.count("to", required),
+	}
+	g := f.count("g", optional)
+	if g > 1<<32-1 {
+		f.wrong("g", "%d is above %d", g, uint32(1<<32-1))
+	}
+	r.Generation = uint32(g)
+	switch {
+	case r.From == 0:
+		f.wrong("from", "records are counted from 1")
+	case r.From > r.To:
+		f.wrong("to", "%d is before from, %d", r.To, r.From)
+	}
+	return r
+}
+
+// target reads a target; exactly one kind of it must be there.
+func (f *fields) target(key string) Target {
+	o, ok := f.nested(key)
+	if !ok {
+		return Target{}
+	}
+	kinds := 0
+	for _, kind := range []string{"mpans", "way", "groups"} {
+		if o.has(kind) {
+			kinds++
+		}
+	}
+	var t Target
+	switch {
+	case kinds != 1:
+		o.wrong("", "exactly one of mpans, way and groups is needed, got %d", kinds)
+	case o.has("mpans"):
+		t.MPANs = o.ids("mpans")
+	case o.has("groups"):
+		t.Groups = o.ids("groups")
+	default:
+		t.Way = o.id("way", required)
+	}
+	switch {
+	case !o.has("phases"):
+	case t.Way == "":
+		o.wrong("phases", "phases belong to a way")
+	default:
+		for _, name := range o.ids("phases") {
+			p, ok := meter.ParsePhase(name)
+			if !ok {
+				o.wrong("phases", "%q is none of L1, L2, L3", name)
+			}
+			t.Phases = append(t.Phases, p)
+		}
+	}
+	f.adopt(o)
+	return t
+}
+
+// value reads a limit: "none", or an object with exactly one unit.
+func (f *fields) value(key string) Value {
+	if text, ok := f.object[key].(string); ok {
+		if text != "none" {
+			f.wrong(key, "%q is not none", text)
+		}
+		return Value{Unit: Unlimited}
+	}
+	o, ok := f.nested(key)
+	if !ok {
+		return Value{}
+	}
+	var v Value
+	units := 0
+	for _, u := range [...]struct {
+		key  string
+		unit Unit
+		most int64
+	}{{"amps", Amps, maxMilliamps}, {"watts", Watts, maxMilliwatts}, {"percent", Percent, maxMillipct}} {
+		if o.has(u.key) {
+			units++
+			v = Value{Unit: u.unit, Thousandths: o.thousandths(u.key, u.most)}
+		}
+	}
+	if units != 1 {
+		o.wrong("", "exactly one of amps, watts and percent is needed, got %d", units)
+	}
+	f.adopt(o)
+	return v
+}

@@ -1,0 +1,227 @@
+package message
+
+import (
+	"time"
+
+	"lvagent/meter"
+)
+
+// Agent states of [Status].
+const (
+	Online   = "online"
+	Offline  = "offline" // the will, and the last word of an orderly stop
+	Stopping = "stopping"
+)
+
+// Status is the agent's own state.
+type Status struct {
+	State   string
+	Boot    string // id of this run
+	Since   time.Time
+	Version string
+	Config  string // hash of the configuration in force
+	Clock   meter.Clock
+}
+
+// AppendStatus appends the retained status; the will is one too.
+func AppendStatus(dst []byte, agent string, s *Status) []byte {
+	w := head(dst, agent)
+	w.text("state", s.State)
+	w.known("boot", s.Boot)
+	w.second("since", s.Since)
+	w.known("version", s.Version)
+	w.known("config", s.Config)
+	w.text("clock", s.Clock.String())
+	w.shut()
+	return w.b
+}
+
+// Meta describes the agent's ways once, so that records need not.
+type Meta struct {
+	Schema string // version of the messages' schemas
+	Points string // hash of the point list
+	Ways   []MetaWay
+}
+
+// MetaWay describes one way.
+type MetaWay struct {
+	ID, Name   string
+	Phases     []MetaPhase
+	Thresholds []MetaThreshold
+}
+
+// MetaPhase is a phase that is expected on a way, with its rating.
+type MetaPhase struct {
+	Phase  meter.Phase
+	Rating meter.Milliamps
+}
+
+// MetaThreshold is the threshold of one alarm.
+type MetaThreshold struct {
+	Quantity, Phase, Kind string
+	Threshold             int64 // thousandths of the quantity's unit
+}
+
+// AppendMeta appends the retained description.
+func AppendMeta(dst []byte, agent string, m *Meta) []byte {
+	w := head(dst, agent)
+	w.known("schema", m.Schema)
+	w.known("points", m.Points)
+	w.open("units")
+	w.text("v", "V")
+	w.text("i", "A")
+	w.text("p", "W")
+	w.text("q", "var")
+	w.shut()
+	w.openArray("ways")
+	for i := range m.Ways {
+		way := &m.Ways[i]
+		w.open("")
+		w.text("way", way.ID)
+		w.text("name", way.Name)
+		w.openArray("phases")
+		for _, p := range way.Phases {
+			w.text("", p.Phase.String())
+		}
+		w.shutArray()
+		w.open("rating_a")
+		for _, p := range way.Phases {
+			w.decimal(p.Phase.String(), int64(p.Rating), tenths)
+		}
+		w.shut()
+		w.openArray("thresholds")
+		for _, t := range way.Thresholds {
+			w.open("")
+			w.text("quantity", t.Quantity)
+			w.known("phase", t.Phase)
+			w.text("kind", t.Kind)
+			w.level("threshold", t.Quantity, t.Threshold)
+			w.shut()
+		}
+		w.shutArray()
+		w.shut()
+	}
+	w.shutArray()
+	w.shut()
+	return w.b
+}
+
+// FailsafeState is the state of every way, and what a person has overridden.
+type FailsafeState struct {
+	T         time.Time
+	State     string // the worst of the ways
+	Ways      []FailsafeWay
+	Overrides []OverrideInForce
+}
+
+// FailsafeWay is the state of one way and the reason for it.
+type FailsafeWay struct {
+	Way, State string
+	Since      time.Time
+	Cause      string
+	Rule       string
+	Source     string
+	Ends       string // what would end it
+}
+
+// OverrideInForce is an override that runs now.
+type OverrideInForce struct {
+	Target, Kind   string
+	By, Why        string
+	Source         string // local or remote
+	Since, Expires time.Time
+}
+
+// AppendFailsafe appends the retained failsafe state.
+func AppendFailsafe(dst []byte, agent string, f *FailsafeState) []byte {
+	w := head(dst, agent)
+	w.instant("t", f.T)
+	w.text("state", f.State)
+	w.open("ways")
+	for i := range f.Ways {
+		way := &f.Ways[i]
+		w.open(way.Way)
+		w.text("state", way.State)
+		w.instant("since", way.Since)
+		w.known("cause", way.Cause)
+		w.known("rule", way.Rule)
+		w.known("source", way.Source)
+		w.known("ends", way.Ends)
+		w.shut()
+	}
+	w.shut()
+	w.openArray("override")
+	for i := range f.Overrides {
+		o := &f.Overrides[i]
+		w.open("")
+		w.text("target", o.Target)
+		w.text("kind", o.Kind)
+		w.known("by", o.By)
+		w.known("why", o.Why)
+		w.text("source", o.Source)
+		w.instant("since", o.Since)
+		w.instant("expires", o.Expires)
+		w.shut()
+	}
+	w.shutArray()
+	w.shut()
+	return w.b
+}
+
+// GroupState is the limit of one charging group and what became of it.
+type GroupState struct {
+	Group, Way string
+	Limit      [meter.Phases]*Flow // nil: the group is not on that phase
+	Feedback   [meter.Phases]*Flow
+	State      string
+	Deciding   string // the rule that decided
+	Command    string // id of the command behind it, or empty
+}
+
+// Flow is a current each way. Nil is null: no limit, or not known.
+type Flow struct {
+	Import, Export *meter.Milliamps
+}
+
+// AppendGroups appends the retained state of all groups at t.
+func AppendGroups(dst []byte, agent string, t time.Time, groups []GroupState) []byte {
+	w := head(dst, agent)
+	w.instant("t", t)
+	w.open("groups")
+	for i := range groups {
+		g := &groups[i]
+		w.open(g.Group)
+		w.text("way", g.Way)
+		w.flows("limit", &g.Limit)
+		w.flows("feedback", &g.Feedback)
+		w.text("state", g.State)
+		w.known("deciding", g.Deciding)
+		w.known("command", g.Command)
+		w.shut()
+	}
+	w.shut()
+	w.shut()
+	return w.b
+}
+
+func (w *writer) flows(name string, flows *[meter.Phases]*Flow) {
+	w.open(name)
+	for p, f := range flows {
+		if f == nil {
+			continue
+		}
+		w.open(meter.Phase(p).String())
+		w.amps("import", f.Import)
+		w.amps("export", f.Export)
+		w.shut()
+	}
+	w.shut()
+}
+
+func (w *writer) amps(name string, a *meter.Milliamps) {
+	if a == nil {
+		w.null(name)
+		return
+	}
+	w.decimal(name, int64(*a), tenths)
+}

@@ -1,0 +1,144 @@
+package poll
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"lvagent/meter"
+)
+
+// State says how a meter does. The zero value is Offline.
+type State uint8
+
+// States of a meter, worst first.
+const (
+	Offline  State = iota // never heard, or silent for three ticks or more
+	Degraded              // silent for a tick or two, or answers without some value
+	OK
+)
+
+// String returns the state's name in status pages and points.
+func (s State) String() string {
+	switch s {
+	case OK:
+		return "ok"
+	case Degraded:
+		return "degraded"
+	default:
+		return "offline"
+	}
+}
+
+// Stats is how a bus does. Counts are since the start.
+type Stats struct {
+	Bus         string
+	Up          bool
+	Opens       uint64 // connections tried
+	OpenErrors  uint64 // connections that failed
+	Lost        uint64 // connections that ended while in use
+	Jobs        uint64 // output jobs run
+	JobsFailed  uint64 // of them, those that lost the connection
+	JobsRefused uint64 // jobs that found the queue full or the bus stopped
+	Ways        []WayStats
+}
+
+// WayStats is how the meter of one way does.
+type WayStats struct {
+	Way      string
+	State    State
+	Polls    uint64        // requests made; ticks on a dead link are not
+	Good     uint64        // of them, answers with every value
+	LastGood time.Duration // At of the last of these; -1: none yet
+	Skipped  uint64        // ticks that passed while the bus was busy
+
+	// Polls with an error, by kind. A poll may be of several.
+	NoAnswer  uint64
+	Exception uint64
+	BadFrame  uint64
+	Invalid   uint64 // not available, not a number or out of range
+}
+
+type busCount struct {
+	up                            atomic.Bool
+	opens, openErrors, lost       atomic.Uint64
+	jobs, jobsFailed, jobsRefused atomic.Uint64
+}
+
+type wayCount struct {
+	state                                  atomic.Uint32
+	polls, good, skipped                   atomic.Uint64
+	lastGood                               atomic.Int64
+	noAnswer, exception, badFrame, invalid atomic.Uint64
+}
+
+// remarks are reasons that are no fault of a poll.
+const remarks = meter.NotSupported | meter.Derived
+
+// note counts one poll.
+func (c *wayCount) note(why meter.Reason, at time.Duration) {
+	c.polls.Add(1)
+	if why&^remarks == 0 {
+		c.lastGood.Store(int64(at)) // before good, by which readers know that it is set
+		c.good.Add(1)
+	}
+	if why&meter.NoAnswer != 0 {
+		c.noAnswer.Add(1)
+	}
+	if why&meter.Exception != 0 {
+		c.exception.Add(1)
+	}
+	if why&meter.BadFrame != 0 {
+		c.badFrame.Add(1)
+	}
+	if why&(meter.Sentinel|meter.NotANumber|meter.OutOfRange) != 0 {
+		c.invalid.Add(1)
+	}
+}
+
+// Stats returns how the bus does. Any goroutine may call it; each number is
+// exact, together they may be of two neighbouring polls.
+func (b *Bus) Stats() Stats {
+	c := &b.count
+	s := Stats{
+		Bus: b.cfg.Name, Up: c.up.Load(),
+		Opens: c.opens.Load(), OpenErrors: c.openErrors.Load(), Lost: c.lost.Load(),
+		Jobs: c.jobs.Load(), JobsFailed: c.jobsFailed.Load(), JobsRefused: c.jobsRefused.Load(),
+	}
+	for _, w := range b.ways {
+		c := &w.count
+		ws := WayStats{
+			Way: w.Way.Way, State: State(c.state.Load()),
+			Polls: c.polls.Load(), Good: c.good.Load(), Skipped: c.skipped.Load(), LastGood: -1,
+			NoAnswer: c.noAnswer.Load(), Exception: c.exception.Load(),
+			BadFrame: c.badFrame.Load(), Invalid: c.invalid.Load(),
+		}
+		if ws.Good > 0 {
+			ws.LastGood = time.Duration(c.lastGood.Load())
+		}
+		s.Ways = append(s.Ways, ws)
+	}
+	return s
+}
+
+// reasonNames lists the causes in why for a log line.
+func reasonNames(why meter.Reason) string {
+	var names []string
+	for _, r := range []struct {
+		reason meter.Reason
+		name   string
+	}{
+		{meter.NoAnswer, "no answer"},
+		{meter.Exception, "exception"},
+		{meter.Sentinel, "not available"},
+		{meter.NotANumber, "not a number"},
+		{meter.OutOfRange, "out of range"},
+		{meter.BadFrame, "bad frame"},
+		{meter.Frozen, "frozen"},
+	} {
+		if why&r.reason != 0 {
+			names = append(names, r.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}

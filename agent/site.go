@@ -1,0 +1,193 @@
+package agent
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/agent/poll"
+	"lvagent/configs"
+	"lvagent/failsafe/relay"
+	"lvagent/meter"
+	"lvagent/meter/modbus"
+)
+
+type (
+	reading   = meter.Reading
+	milliamps = meter.Milliamps
+)
+
+// Site is a site file that was read, with all it refers to.
+type Site struct {
+	Config *configs.Config
+	Text   []byte
+	Topics message.Topics
+	TLS    *tls.Config
+
+	profiles map[string]*modbus.Profile
+	outputs  []outputOf
+	clients  map[string]*modbus.Client
+}
+
+type outputOf struct {
+	group, url string
+	register   relay.Register
+}
+
+// busOf is one address with what hangs on it.
+type busOf struct {
+	url    string
+	client *modbus.Client
+	ways   []poll.Way
+}
+
+// Prepare reads a site file and all that it refers to, and returns every fault
+// in it. It is what a start does before it starts, so that a file without
+// faults here starts.
+func Prepare(file string) (*Site, []configs.Fault) {
+	cfg, src, faults := configs.Load(file)
+	if cfg == nil {
+		return nil, faults
+	}
+	s := &Site{Config: cfg, profiles: map[string]*modbus.Profile{}, clients: map[string]*modbus.Client{}}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, append(faults, configs.Fault{File: file, Message: err.Error()})
+	}
+	s.Text = text
+	s.Topics = message.NewTopics(cfg.Uplink.Prefix, cfg.Site.ID).WithBroadcast(cfg.Uplink.Broadcast)
+	for i, m := range cfg.Meters {
+		faults = append(faults, s.loadProfile(src, i, m.Profile, filepath.Dir(file))...)
+	}
+	for _, g := range cfg.Groups {
+		encode, _ := relay.ParseEncoding(g.Output.Encode)
+		s.outputs = append(s.outputs, outputOf{group: g.ID, url: g.Output.URL, register: relay.Register{
+			Unit: uint8(g.Output.Unit), Addr: uint16(g.Output.Holding), Encode: encode,
+			Rating: milliamps(configs.Milli(g.Rating)),
+		}})
+	}
+	if strings.HasPrefix(cfg.Uplink.Broker, "ssl://") {
+		faults = append(faults, s.loadTLS(src)...)
+	}
+	return s, faults
+}
+
+// loadProfile reads the profile of meter i: a shipped one by its id, or a file
+// beside the site file.
+func (s *Site) loadProfile(src *configs.Source, i int, name, folder string) (faults []configs.Fault) {
+	if name == "" || s.profiles[name] != nil {
+		return nil
+	}
+	at := fmt.Sprintf("meters[%d].profile", i)
+	file, text, err := "meters/"+name+".yaml", []byte(nil), error(nil)
+	if strings.HasSuffix(name, ".yaml") {
+		file = name
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(folder, file)
+		}
+		text, err = os.ReadFile(file)
+	} else {
+		text, err = configs.Profiles.ReadFile(path.Clean(file))
+		if err != nil {
+			err = fmt.Errorf("there is no shipped profile %q; shipped are %s", name, strings.Join(configs.ProfileIDs(), ", "))
+		}
+	}
+	if err != nil {
+		return []configs.Fault{src.Fault(at, "%v", err)}
+	}
+	p, wrong := modbus.ParseProfile(text)
+	if len(wrong) == 0 {
+		wrong = p.CheckVectors()
+	}
+	for _, f := range wrong {
+		faults = append(faults, configs.Fault{File: file, Line: f.Line, Path: f.Path, Message: f.Message})
+	}
+	s.profiles[name] = p
+	return faults
+}
+
+// loadTLS reads the certificates of a mutual session.
+func (s *Site) loadTLS(src *configs.Source) (faults []configs.Fault) {
+	t := s.Config.Uplink.TLS
+	if t.CA == "" || t.Cert == "" || t.Key == "" {
+		return nil // said already
+	}
+	pool := x509.NewCertPool()
+	switch pem, err := os.ReadFile(t.CA); {
+	case err != nil:
+		faults = append(faults, src.Fault("uplink.tls.ca", "%v", err))
+	case !pool.AppendCertsFromPEM(pem):
+		faults = append(faults, src.Fault("uplink.tls.ca", "%s holds no certificate", t.CA))
+	}
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return append(faults, src.Fault("uplink.tls.cert", "%v", err))
+	}
+	if leaf := cert.Leaf; leaf != nil && leaf.Subject.CommonName != s.Config.Site.ID {
+		faults = append(faults, src.Fault("uplink.tls.cert", "the certificate is for %q, not for site.id %q",
+			leaf.Subject.CommonName, s.Config.Site.ID))
+	}
+	s.TLS = &tls.Config{
+		RootCAs: pool, MinVersion: tls.VersionTLS12,
+		// Read at each handshake, so that a renewed certificate is used without
+		// a restart.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			c, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+			if err != nil {
+				return nil, fmt.Errorf("read certificate: %w", err)
+			}
+			return &c, nil
+		},
+	}
+	return faults
+}
+
+// buses returns one bus for each address, with the ways that are measured there.
+func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
+	on := func(url string, timeout time.Duration) *busOf {
+		if i := slices.IndexFunc(buses, func(b *busOf) bool { return b.url == url }); i >= 0 {
+			return buses[i]
+		}
+		client, err := modbus.NewClient(url, timeout, log)
+		if err != nil {
+			panic(err) // the site file was checked
+		}
+		s.clients[url] = client
+		buses = append(buses, &busOf{url: url, client: client})
+		return buses[len(buses)-1]
+	}
+	for _, w := range s.Config.Ways {
+		i := slices.IndexFunc(s.Config.Meters, func(m configs.Meter) bool { return m.ID == w.Meter })
+		m := s.Config.Meters[i]
+		b := on(m.URL, m.Timeout)
+		b.ways = append(b.ways, poll.Way{
+			Way: w.ID, Every: m.Poll,
+			Source: modbus.NewMeter(b.client, w.ID, uint8(m.Unit), s.profiles[m.Profile]),
+		})
+	}
+	for _, o := range s.outputs {
+		on(o.url, time.Second)
+	}
+	return buses
+}
+
+func (s *Site) client(url string) *modbus.Client { return s.clients[url] }
+
+// gone returns err if it means that the connection is lost; an exception is an
+// answer, and how the write went is said elsewhere.
+func gone(err error) error {
+	var ex *modbus.ExceptionError
+	if err == nil || errors.As(err, &ex) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,177 @@
+// Command lvbench runs the agent on a test bench: simulated meters that speak
+// real Modbus TCP, an MQTT broker, and the real lvagent as a child process.
+//
+// It holds flags and exit codes only; what a run does and proves is decided in
+// hwtest. Exit codes: 0 every promise held, 1 a promise was broken, 2 the
+// command was wrong or the run could not be carried out.
+//
+// Requirements: R2, R7, R9, R13, shown on one machine.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lvagent/hwtest"
+)
+
+// Exit codes.
+const (
+	exitHeld   = 0
+	exitBroken = 1
+	exitRig    = 2
+)
+
+// errBroken is a run that was carried out and broke a promise.
+var errBroken = errors.New("a promise was broken")
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Caught so that a closed pipe ("lvbench demo | head") is an error of the
+	// write and not the end of this process before it has cleaned up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() {
+		<-stop
+		cancel()
+	}()
+	os.Exit(run(ctx, cancel, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out a command line. Cancel ends the run when nobody can read it.
+func run(ctx context.Context, cancel func(), args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:           "lvbench",
+		Short:         "Run lvagent on a simulated substation and judge it from outside",
+		Example:       "  lvbench demo",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(demoCommand(cancel))
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	switch err := root.ExecuteContext(ctx); {
+	case err == nil:
+		return exitHeld
+	case errors.Is(err, errBroken):
+		return exitBroken
+	default:
+		fmt.Fprintf(stderr, "lvbench: %v\n", err)
+		return exitRig
+	}
+}
+
+func demoCommand(cancel func()) *cobra.Command {
+	cfg := hwtest.DemoConfig{Pace: hwtest.DemoPace()}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "An evening with electric vehicles and a lost link, in a minute",
+		Long: `demo starts five simulated LV ways, a broker and the real lvagent, and plays an
+evening: cars arrive, the centre sends a load-management signal, the link to the
+broker is cut at the peak and comes back, and at last the centre speaks again.
+It counts records at the broker and limits at the registers, and exits 0 only
+when every promise held.`,
+		Example: `  lvbench demo
+  lvbench demo --for 2m --keep /tmp/evening
+  lvbench demo --broker tcp://127.0.0.1:1883 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.Check(); err != nil {
+				return err
+			}
+			out := &lines{to: cmd.OutOrStdout(), stop: cancel}
+			if asJSON {
+				out.to = cmd.ErrOrStderr()
+			}
+			s, err := hwtest.Demo(cmd.Context(), cfg, out)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				text, err := json.Marshal(s)
+				if err != nil {
+					return fmt.Errorf("write summary: %w", err)
+				}
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text); err != nil {
+					return fmt.Errorf("write summary: %w", err)
+				}
+			}
+			out.summary(&s, cfg.Keep)
+			if !s.Passed {
+				return errBroken
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.DurationVar(&cfg.For, "for", time.Minute, "how long the evening takes, at least "+hwtest.ShortestDemo.String())
+	f.StringVar(&cfg.Broker, "broker", "", "use this broker, tcp://host:port (default: one inside lvbench)")
+	f.BoolVar(&asJSON, "json", false, "end stdout with one summary object; the story goes to stderr")
+	f.StringVar(&cfg.Agent, "agent", "", "the lvagent to test (default: beside lvbench, else in $PATH)")
+	f.StringVar(&cfg.Keep, "keep", "", "keep site file, store and agent log in this empty folder")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "the same seed gives the same households")
+	return cmd
+}
+
+// lines writes the story, one line per event. When nobody reads it any more, it
+// ends the run.
+type lines struct {
+	mu   sync.Mutex
+	to   io.Writer
+	stop func()
+}
+
+// Logf writes one line.
+func (l *lines) Logf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := fmt.Fprintf(l.to, format+"\n", args...); err != nil {
+		l.stop()
+	}
+}
+
+// Errorf writes one broken promise.
+func (l *lines) Errorf(format string, args ...any) { l.Logf("BROKEN  "+format, args...) }
+
+// summary writes what a run came to.
+func (l *lines) summary(s *hwtest.Summary, keep string) {
+	l.Logf("")
+	l.Logf("records    %d half-hours of %d ways, %d records in all: %d lost, %d holes, %d again, %d out of order",
+		s.HalfHours, s.Ways, s.Records, s.Lost, s.Holes, s.Duplicates, s.Disorder)
+	l.Logf("failsafe   %d of %d ways in time%s; %d released without a statement; %d released after it%s",
+		s.FailsafeEntered, s.Ways, after(s.FailsafeEnteredS, "after the last heartbeat"),
+		s.LeftWithoutStatement, s.FailsafeLeft, after(s.FailsafeLeftS, "after it was sent"))
+	l.Logf("load       above rating for %.1f s; without any limit it would have been %.1f s",
+		s.AboveRating, s.AboveRatingFree)
+	l.Logf("signal     load-management limit followed%s; %d alarms raised, %d cleared",
+		after(s.LimitFollowed, "after it was sent"), s.AlarmsRaised, s.AlarmsCleared)
+	switch {
+	case s.Passed:
+		l.Logf("PASSED     every promise held")
+	case keep == "":
+		l.Logf("FAILED     promises broken: %d; run again with --keep DIR to look at the agent's log", len(s.Broken))
+	default:
+		l.Logf("FAILED     promises broken: %d; see %s/agent.log", len(s.Broken), keep)
+	}
+}
+
+// after says how long something took, or that it did not come.
+func after(s *float64, what string) string {
+	if s == nil {
+		return " (not seen)"
+	}
+	return fmt.Sprintf(" (%.1f s %s)", *s, what)
+}

@@ -1,0 +1,223 @@
+// Package configs is the site file: one struct, its defaults, how it is loaded
+// and what makes it faulty.
+//
+// [Load] finds every fault of a file at once, each with its line and key path.
+// It opens nothing but the file itself: whether a meter profile holds, a
+// certificate can be read or a port is free is found by the agent when it is
+// built, with the same kind of fault.
+//
+// The meter profiles that come with the agent are embedded in [Profiles].
+package configs
+
+import (
+	"embed"
+	"fmt"
+	"time"
+
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+// Profiles holds the meter profiles that come with the agent, as
+// meters/<id>.yaml.
+//
+//go:embed meters/*.yaml
+var Profiles embed.FS
+
+// Config is the site file.
+type Config struct {
+	Site     Site     `mapstructure:"site" doc:"The substation."`
+	Clock    Clock    `mapstructure:"clock" doc:"Where wall-clock time comes from."`
+	Meters   []Meter  `mapstructure:"meters" doc:"The meters and how they are reached."`
+	Ways     []Way    `mapstructure:"ways" doc:"The LV ways and which meter measures each."`
+	Window   Window   `mapstructure:"window" doc:"The periods that are averaged."`
+	Alarms   []Alarm  `mapstructure:"alarms" doc:"Thresholds."`
+	Groups   []Group  `mapstructure:"groups" doc:"Charging groups: what one output limits."`
+	Failsafe Failsafe `mapstructure:"failsafe" doc:"What holds when the centre is silent."`
+	Buffer   Buffer   `mapstructure:"buffer" doc:"The store on disk."`
+	Uplink   Uplink   `mapstructure:"uplink" doc:"The MQTT broker."`
+	Page     Page     `mapstructure:"page" doc:"The local status page."`
+	Log      Log      `mapstructure:"log" doc:"What is logged."`
+}
+
+// Site is the substation.
+type Site struct {
+	ID          string  `mapstructure:"id" doc:"Agent id: MQTT client id, topic level and certificate CN. Letters, digits, _ and -, at most 64."`
+	Name        string  `mapstructure:"name" doc:"What people call it."`
+	Transformer float64 `mapstructure:"transformer_kva" doc:"Rating of the transformer in kVA."`
+}
+
+// Clock is the source of wall-clock time.
+type Clock struct {
+	Source string `mapstructure:"source" doc:"kernel: ask the kernel whether time is synchronised. assume: take it as right, and say so in each record."`
+}
+
+// Meter is one meter on a bus. Meters with the same url share its connection.
+type Meter struct {
+	ID      string        `mapstructure:"id" doc:"Name of the meter."`
+	URL     string        `mapstructure:"url" doc:"tcp://host:port of the Modbus TCP server."`
+	Unit    int           `mapstructure:"unit" doc:"Modbus unit id, 0 to 255."`
+	Profile string        `mapstructure:"profile" doc:"Id of a shipped profile, or the path of a profile file (ends in .yaml)."`
+	Poll    time.Duration `mapstructure:"poll" doc:"How often it is read. Default 1s."`
+	Timeout time.Duration `mapstructure:"timeout" doc:"How long an answer may take. Default 1s, at most the poll."`
+}
+
+// Way is one LV way.
+type Way struct {
+	ID     string    `mapstructure:"id" doc:"Name of the way in topics and records."`
+	Name   string    `mapstructure:"name" doc:"What people call it."`
+	Meter  string    `mapstructure:"meter" doc:"Id of the meter that measures it."`
+	Rating PhaseAmps `mapstructure:"rating_a" doc:"Sustained rating in A: one number, or {L1: …, L2: …, L3: …}."`
+	Phases []string  `mapstructure:"phases" doc:"The phases that the way has. Default all three."`
+}
+
+// PhaseAmps is a current per phase in A. In the file it is one number or one
+// per phase.
+type PhaseAmps [meter.Phases]float64
+
+// Window is how measurements are averaged.
+type Window struct {
+	Period time.Duration `mapstructure:"period" doc:"30m on a site. Any divisor of an hour down to 10s for benches; every record is then flagged BENCH."`
+}
+
+// Alarm is a threshold on one quantity of some ways.
+type Alarm struct {
+	Ways       []string      `mapstructure:"ways" doc:"Ids of the ways. Default all."`
+	Quantity   string        `mapstructure:"quantity" doc:"v, i, p, q or n (neutral current)."`
+	Phases     []string      `mapstructure:"phases" doc:"Phases. Default all of the way's; none for n."`
+	Kind       string        `mapstructure:"kind" doc:"hi, hihi, lo or lolo."`
+	Threshold  float64       `mapstructure:"threshold" doc:"In V, A, W or var."`
+	Hysteresis float64       `mapstructure:"hysteresis" doc:"How far back the value must come."`
+	OnDelay    time.Duration `mapstructure:"on_delay" doc:"How long it must be beyond the threshold."`
+	OffDelay   time.Duration `mapstructure:"off_delay" doc:"How long it must be back."`
+	Severity   string        `mapstructure:"severity" doc:"event, warning, major or critical. Default warning, major for hihi and lolo."`
+}
+
+// Group is a set of charge points that one output limits.
+type Group struct {
+	ID         string   `mapstructure:"id" doc:"Name of the group."`
+	Way        string   `mapstructure:"way" doc:"Id of the way it hangs on."`
+	Phases     []string `mapstructure:"phases" doc:"Phases it draws from."`
+	Rating     float64  `mapstructure:"rating_a" doc:"Most it can draw per phase, in A."`
+	Failsafe   float64  `mapstructure:"failsafe_a" doc:"Limit per phase in A while the centre is silent. Default 6 A for each connector."`
+	Connectors int      `mapstructure:"connectors" doc:"Number of charging connectors. Default 1."`
+	Output     Output   `mapstructure:"output" doc:"What carries the limit."`
+}
+
+// Output is what carries a group's limit.
+type Output struct {
+	Kind    string `mapstructure:"kind" doc:"modbus."`
+	URL     string `mapstructure:"url" doc:"tcp://host:port of the controller."`
+	Unit    int    `mapstructure:"unit" doc:"Modbus unit id."`
+	Holding int    `mapstructure:"holding" doc:"Address of the holding register, 0-based."`
+	Encode  string `mapstructure:"encode" doc:"percent (of the rating, 0 to 100), amps, or deciamps. Default percent."`
+}
+
+// Failsafe is what holds when the centre is silent.
+type Failsafe struct {
+	HeartbeatPeriod  time.Duration `mapstructure:"heartbeat_period" doc:"How often the centre sends heartbeats."`
+	HeartbeatTimeout time.Duration `mapstructure:"heartbeat_timeout" doc:"Silence that means the centre is lost; at least 3.5 periods."`
+	Stable           time.Duration `mapstructure:"stable" doc:"How long heartbeats must be back before a limit may rise."`
+	Beats            int           `mapstructure:"beats" doc:"How many of the last of_beats expected heartbeats must have come."`
+	OfBeats          int           `mapstructure:"of_beats" doc:"See beats."`
+	Init             time.Duration `mapstructure:"init" doc:"After a start without centre and statement: failsafe."`
+	EntrySpread      time.Duration `mapstructure:"entry_spread" doc:"Longest ramp down to the failsafe limit, drawn per site. Void for a group of which a phase is above 80 % or not measured."`
+	RestorePeriod    time.Duration `mapstructure:"restore_period" doc:"Ramp from nothing to the rating while no phase is above 80 %."`
+	RestoreSlow      float64       `mapstructure:"restore_slow_a" doc:"A per minute above that."`
+	Bumpless         time.Duration `mapstructure:"bumpless" doc:"Longest planned stop after which limits go on where they were."`
+	Issuers          []string      `mapstructure:"issuers" doc:"Who may send heartbeats and commands."`
+}
+
+// Buffer is the store on disk.
+type Buffer struct {
+	Path   string       `mapstructure:"path" doc:"Folder of the store and the failsafe state."`
+	MaxMB  int          `mapstructure:"max_mb" doc:"Most that records may take, in MB."`
+	Limits BufferLimits `mapstructure:"limits" doc:"Most records of each class."`
+}
+
+// BufferLimits is how many records of each class may wait.
+type BufferLimits struct {
+	HalfHours int `mapstructure:"half_hours" doc:"Half-hour records; 48 a day and way."`
+	Alarms    int `mapstructure:"alarms" doc:"Raises and clears."`
+	Control   int `mapstructure:"control" doc:"Acks of commands and gap records."`
+	Live      int `mapstructure:"live" doc:"Real-time readings."`
+	Audit     int `mapstructure:"audit" doc:"Audit records."`
+}
+
+// Uplink is the MQTT session.
+type Uplink struct {
+	Broker     string        `mapstructure:"broker" doc:"tcp://host:port or ssl://host:port. Plain tcp is refused for a host that is not this machine unless allow_plain is set."`
+	AllowPlain bool          `mapstructure:"allow_plain" doc:"Permit tcp:// to another machine. For test networks."`
+	TLS        TLS           `mapstructure:"tls" doc:"Certificates."`
+	Prefix     string        `mapstructure:"prefix" doc:"Topic prefix; {agent} is the site's id."`
+	Broadcast  string        `mapstructure:"broadcast" doc:"Topic of heartbeats for all agents; empty for none."`
+	Payload    string        `mapstructure:"payload" doc:"json."`
+	KeepAlive  time.Duration `mapstructure:"keepalive" doc:"MQTT keep-alive."`
+	Watchdog   time.Duration `mapstructure:"watchdog" doc:"Longest wait for an acknowledgement before the connection is dropped."`
+	BackoffMin time.Duration `mapstructure:"backoff_min" doc:"Shortest pause before a new connection; jittered."`
+	BackoffMax time.Duration `mapstructure:"backoff_max" doc:"Longest pause before a new connection."`
+}
+
+// TLS names the files of a mutual TLS session.
+type TLS struct {
+	CA   string `mapstructure:"ca" doc:"File with the broker's CA certificates."`
+	Cert string `mapstructure:"cert" doc:"File with the agent's certificate; its CN is site.id."`
+	Key  string `mapstructure:"key" doc:"File with the agent's key."`
+}
+
+// Page is the local status page.
+type Page struct {
+	Listen string `mapstructure:"listen" doc:"Must be empty: this version has no page."`
+}
+
+// Log is what is logged.
+type Log struct {
+	Level  string `mapstructure:"level" doc:"debug, info, warn or error."`
+	Format string `mapstructure:"format" doc:"auto (JSON under systemd, else text), json or text."`
+}
+
+// Default returns the settings of a site before its file is read.
+func Default() Config {
+	t := failsafe.DefaultTimers()
+	return Config{
+		Clock:  Clock{Source: "kernel"},
+		Window: Window{Period: 30 * time.Minute},
+		Failsafe: Failsafe{
+			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
+			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,
+			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, Bumpless: t.Bumpless,
+		},
+		Buffer: Buffer{
+			Path: "/var/lib/lvagent", MaxMB: 256,
+			Limits: BufferLimits{HalfHours: 250_000, Alarms: 50_000, Control: 20_000, Live: 100_000, Audit: 50_000},
+		},
+		Uplink: Uplink{
+			Prefix: "lv/v1/{agent}", Broadcast: "lv/v1/_all/cmd/heartbeat", Payload: "json", KeepAlive: 15 * time.Second,
+			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "auto"},
+	}
+}
+
+// Bench reports whether the periods are not those of a site, so that every
+// record must say so.
+func (c *Config) Bench() bool { return c.Window.Period != 30*time.Minute }
+
+// Fault is one thing wrong with a file. Line is 0 where the fault is that
+// something is not there at all.
+type Fault struct {
+	File, Path, Message string
+	Line                int
+}
+
+// String prints the fault as an editor can jump to it.
+func (f Fault) String() string {
+	at := f.File
+	if f.Line > 0 {
+		at = fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	if f.Path == "" {
+		return at + ": " + f.Message
+	}
+	return at + ": " + f.Path + ": " + f.Message
+}

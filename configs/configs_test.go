@@ -1,0 +1,129 @@
+package configs
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const good = `site: {id: EPN-E1234, name: High Street 3, transformer_kva: 500}
+meters:
+  - {id: m3, url: "tcp://127.0.0.1:1502", unit: 3, profile: eastron-sdm630, poll: 1s}
+  - {id: m4, url: "tcp://127.0.0.1:1502", unit: 4, profile: eastron-sdm630}
+ways:
+  - {id: W3, name: High Street north, meter: m3, rating_a: 300}
+  - {id: W4, meter: m4, rating_a: {L1: 200, L2: 250, L3: 300}}
+groups:
+  - {id: G1, way: W3, phases: [L1], rating_a: 96, output: {kind: modbus, url: "tcp://127.0.0.1:1502", unit: 3, holding: 30, encode: percent}}
+  - {id: G2, way: W3, phases: [L1, L2, L3], rating_a: 63, failsafe_a: 0, connectors: 2, output: {kind: modbus, url: "tcp://127.0.0.1:1502", unit: 3, holding: 31}}
+alarms:
+  - {ways: [W3], quantity: i, phases: [L1], kind: hi, threshold: 300, hysteresis: 9, on_delay: 10s, off_delay: 60s}
+uplink: {broker: "tcp://127.0.0.1:1883"}
+failsafe: {issuers: [scada-1]}
+`
+
+func TestGoodFile(t *testing.T) {
+	c, _, faults := Parse("site.yaml", []byte(good))
+	if len(faults) > 0 {
+		t.Fatalf("faults: %v", faults)
+	}
+	if got := c.Meters[1].Poll; got != time.Second {
+		t.Errorf("default poll = %v", got)
+	}
+	if got := c.Ways[1].Rating; got != (PhaseAmps{200, 250, 300}) {
+		t.Errorf("rating per phase = %v", got)
+	}
+	if got := c.Ways[0].Rating; got != (PhaseAmps{300, 300, 300}) {
+		t.Errorf("one rating for all = %v", got)
+	}
+	if got := c.Groups[0].Failsafe; got != 6 {
+		t.Errorf("default failsafe limit = %v, want 6 A for one connector", got)
+	}
+	if got := c.Groups[1].Failsafe; got != 0 {
+		t.Errorf("failsafe limit of 0 = %v; 0 is a value, not an absence", got)
+	}
+	if got := c.Failsafe.HeartbeatTimeout; got != 120*time.Second {
+		t.Errorf("default heartbeat timeout = %v", got)
+	}
+	if c.Bench() {
+		t.Error("half-hours are no bench")
+	}
+}
+
+func TestFaults(t *testing.T) {
+	tests := []struct {
+		name, old, new string
+		want           string // file:line: path: start of the message
+	}{
+		{"unknown key", "name: High Street 3", "nme: High Street 3", "1: site.nme: unknown key"},
+		{"unknown top-level key", "uplink:", "uplinks: {}\nuplink:", "13: uplinks: unknown key"},
+		{"bare duration", "poll: 1s", "poll: 1", "3: meters[0].poll: a duration needs a unit"},
+		{"bare duration with a fraction", "poll: 1s", "poll: 0.5", "3: meters[0].poll: a duration needs a unit"},
+		{"negative duration", "poll: 1s", "poll: -1s", "3: meters[0].poll: must not be negative"},
+		{"no duration", "poll: 1s", "poll: soon", "3: meters[0].poll: must be a duration"},
+		{"duplicate id", "id: m4", "id: m3", `4: meters[1].id: "m3" is already the id of meters[0]`},
+		{"duplicate key", "unit: 3, profile", "unit: 3, unit: 3, profile", "3: meters[0].unit: is there twice"},
+		{"keys that differ in case", "site:", "Site: {}\nsite:", "2: site: is there twice"},
+		{"way without a meter", "meter: m3, ", "", "6: ways[0].meter: way W3 has no meter"},
+		{"way with a meter that is not there", "meter: m3", "meter: m9", `6: ways[0].meter: way W3: there is no meter "m9"`},
+		{"two ways on one meter", "meter: m4", "meter: m3", "7: ways[1].meter: way W4: meter m3 already measures way W3"},
+		{"rating of nothing", "rating_a: 300}", "rating_a: 0}", "6: ways[0].rating_a: way W3: L1 must be above 0"},
+		{"rating that is no number", "rating_a: 300}", "rating_a: .nan}", "6: ways[0].rating_a: must be a number"},
+		{"huge rating", "rating_a: 300}", "rating_a: 1e300}", "6: ways[0].rating_a: way W3: L1 must be above 0 and at most"},
+		{"phase that is none", "phases: [L1], rating", "phases: [L4], rating", "9: groups[0].phases[0]: must be L1, L2 or L3"},
+		{"group on no way", "way: W3, phases: [L1]", "way: W7, phases: [L1]", `9: groups[0].way: group G1: there is no way "W7"`},
+		{"two groups on one register", "holding: 31", "holding: 30", "10: groups[1].output: group G2: group G1 already writes this register"},
+		{"failsafe limit above the rating", "failsafe_a: 0", "failsafe_a: 64", "10: groups[1].failsafe_a"},
+		{"a word for a number", "unit: 3, profile", "unit: three, profile", "3: meters[0].unit: must be a whole number"},
+		{"a list for a value", "name: High Street 3", "name: [a]", "1: site.name: must be one value, not a list"},
+		{"plain tcp to another machine", `broker: "tcp://127.0.0.1:1883"`, `broker: "tcp://192.0.2.1:1883"`, "13: uplink.broker: plain tcp"},
+		{"a password in the address", `broker: "tcp://127.0.0.1:1883"`, `broker: "tcp://a:b@127.0.0.1:1883"`, "13: uplink.broker: must hold no password"},
+		{"no certificates", `broker: "tcp://127.0.0.1:1883"`, `broker: "ssl://192.0.2.1:8883"`, "13: uplink.tls.ca: must name a file"},
+		{"nobody may command", "issuers: [scada-1]", "issuers: []", "14: failsafe.issuers: is empty"},
+		{"impatient timeout", "issuers:", "heartbeat_timeout: 60s, issuers:", "14: failsafe.heartbeat_timeout: must be at least 3.5"},
+		{"not YAML", "ways:", "ways: [", "5: "},
+		{"the page of a later version", "uplink:", "page: {listen: \"127.0.0.1:80\"}\nuplink:", "13: page.listen: this version"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text := strings.Replace(good, tt.old, tt.new, 1)
+			if text == good {
+				t.Fatal("the test changes nothing")
+			}
+			_, _, faults := Parse("site.yaml", []byte(text))
+			for _, f := range faults {
+				if strings.HasPrefix(f.String(), "site.yaml:"+tt.want) {
+					return
+				}
+			}
+			t.Errorf("faults = %q, want one that starts with %q", faults, tt.want)
+		})
+	}
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	text := strings.NewReplacer("poll: 1s", "poll: 1", "id: m4", "id: m3", "meter: m4", "meter: m9", "kind: hi", "kind: high").Replace(good)
+	if _, _, faults := Parse("site.yaml", []byte(text)); len(faults) != 4 {
+		t.Errorf("%d faults, want 4: %v", len(faults), faults)
+	}
+}
+
+func TestEmptyFile(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "[]", "7", "---\n"} {
+		if _, _, faults := Parse("site.yaml", []byte(text)); len(faults) == 0 {
+			t.Errorf("%q is taken for a site file", text)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("site: &s {id: *s}\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, _, faults := Parse("site.yaml", text)
+		if c == nil && len(faults) == 0 {
+			t.Error("neither a configuration nor a fault")
+		}
+	})
+}

@@ -1,0 +1,380 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+// complete fills in what follows from other settings.
+func (c *Config) complete(s *Source) {
+	for i := range c.Meters {
+		m := &c.Meters[i]
+		if m.Poll == 0 {
+			m.Poll = time.Second
+		}
+		if m.Timeout == 0 {
+			m.Timeout = min(time.Second, m.Poll)
+		}
+	}
+	for i := range c.Ways {
+		if w := &c.Ways[i]; len(w.Phases) == 0 {
+			w.Phases = []string{"L1", "L2", "L3"}
+		}
+	}
+	for i := range c.Groups {
+		g := &c.Groups[i]
+		if g.Connectors == 0 {
+			g.Connectors = 1
+		}
+		if _, given := s.lines[fmt.Sprintf("groups[%d].failsafe_a", i)]; !given {
+			g.Failsafe = min(g.Rating, 6*float64(g.Connectors))
+		}
+		if g.Output.Encode == "" {
+			g.Output.Encode = "percent"
+		}
+	}
+	for i := range c.Alarms {
+		a := &c.Alarms[i]
+		if len(a.Ways) == 0 {
+			for _, w := range c.Ways {
+				a.Ways = append(a.Ways, w.ID)
+			}
+		}
+		if a.Severity == "" {
+			a.Severity = "warning"
+			if a.Kind == "hihi" || a.Kind == "lolo" {
+				a.Severity = "major"
+			}
+		}
+	}
+}
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// most are the largest values that make sense; what is above is a slip.
+const (
+	mostAmps = 10_000
+	mostWays = 100
+)
+
+func (c *Config) validate(s *Source) {
+	if !idPattern.MatchString(c.Site.ID) {
+		s.add("site.id", "must be 1 to 64 letters, digits, _ or -, not %q", c.Site.ID)
+	}
+	if c.Site.Transformer < 0 || c.Site.Transformer > 10_000 {
+		s.add("site.transformer_kva", "must be 0 to 10000, not %v", c.Site.Transformer)
+	}
+	s.oneOf("clock.source", c.Clock.Source, "kernel", "assume")
+	c.validateMeters(s)
+	c.validateGroups(s)
+	c.validateAlarms(s)
+	c.validateTimes(s)
+	if c.Buffer.Path == "" {
+		s.add("buffer.path", "must name a folder")
+	}
+	if c.Buffer.MaxMB < 1 {
+		s.add("buffer.max_mb", "must be at least 1, not %d", c.Buffer.MaxMB)
+	}
+	l := c.Buffer.Limits
+	for _, q := range []struct {
+		key string
+		n   int
+	}{{"half_hours", l.HalfHours}, {"alarms", l.Alarms}, {"control", l.Control}, {"live", l.Live}, {"audit", l.Audit}} {
+		if q.n < 100 {
+			s.add("buffer.limits."+q.key, "must be at least 100, not %d", q.n)
+		}
+	}
+	c.validateUplink(s)
+	if c.Page.Listen != "" {
+		s.add("page.listen", "this version has no status page; leave it empty")
+	}
+	s.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	s.oneOf("log.format", c.Log.Format, "auto", "json", "text")
+}
+
+func (c *Config) validateMeters(s *Source) {
+	if len(c.Meters) == 0 {
+		s.add("meters", "there is none; nothing would be measured")
+	}
+	ids := s.ids("meters")
+	for i, m := range c.Meters {
+		at := fmt.Sprintf("meters[%d]", i)
+		ids(at, m.ID)
+		s.modbusURL(at+".url", m.URL)
+		s.between(at+".unit", m.Unit, 0, 255)
+		if m.Profile == "" {
+			s.add(at+".profile", "must name a meter profile; shipped are %s", strings.Join(ProfileIDs(), ", "))
+		}
+		s.spanOf(at+".poll", m.Poll, 100*time.Millisecond, time.Hour)
+		s.spanOf(at+".timeout", m.Timeout, 10*time.Millisecond, max(m.Poll, 10*time.Millisecond))
+	}
+	if len(c.Ways) == 0 {
+		s.add("ways", "there is none; nothing would be measured")
+	}
+	if len(c.Ways) > mostWays {
+		s.add("ways", "must be at most %d, not %d", mostWays, len(c.Ways))
+	}
+	ids = s.ids("ways")
+	taken := map[string]string{}
+	for i, w := range c.Ways {
+		at := fmt.Sprintf("ways[%d]", i)
+		ids(at, w.ID)
+		switch other := taken[w.Meter]; {
+		case w.Meter == "":
+			s.add(at+".meter", "way %s has no meter", w.ID)
+		case !slices.ContainsFunc(c.Meters, func(m Meter) bool { return m.ID == w.Meter }):
+			s.add(at+".meter", "way %s: there is no meter %q", w.ID, w.Meter)
+		case other != "":
+			s.add(at+".meter", "way %s: meter %s already measures way %s", w.ID, w.Meter, other)
+		default:
+			taken[w.Meter] = w.ID
+		}
+		s.phases(at+".phases", w.Phases)
+		for p, a := range w.Rating {
+			if slices.Contains(w.Phases, meter.Phase(p).String()) && (a <= 0 || a > mostAmps) {
+				s.add(at+".rating_a", "way %s: %s must be above 0 and at most %d A, not %v", w.ID, meter.Phase(p), mostAmps, a)
+				break
+			}
+		}
+	}
+}
+
+func (c *Config) validateGroups(s *Source) {
+	ids := s.ids("groups")
+	outputs := map[string]string{}
+	for i, g := range c.Groups {
+		at := fmt.Sprintf("groups[%d]", i)
+		ids(at, g.ID)
+		w := slices.IndexFunc(c.Ways, func(w Way) bool { return w.ID == g.Way })
+		if w < 0 {
+			s.add(at+".way", "group %s: there is no way %q", g.ID, g.Way)
+		}
+		s.phases(at+".phases", g.Phases)
+		if len(g.Phases) == 0 {
+			s.add(at+".phases", "group %s: must name the phases it draws from", g.ID)
+		}
+		if g.Rating <= 0 || g.Rating > mostAmps {
+			s.add(at+".rating_a", "group %s: must be above 0 and at most %d A, not %v", g.ID, mostAmps, g.Rating)
+		}
+		if g.Failsafe < 0 || g.Failsafe > g.Rating {
+			s.add(at+".failsafe_a", "group %s: must be 0 to its rating of %v A, not %v", g.ID, g.Rating, g.Failsafe)
+		}
+		s.between(at+".connectors", g.Connectors, 1, 1000)
+		out := at + ".output"
+		s.oneOf(out+".kind", g.Output.Kind, "modbus")
+		if g.Output.Kind != "modbus" {
+			continue
+		}
+		s.modbusURL(out+".url", g.Output.URL)
+		s.between(out+".unit", g.Output.Unit, 0, 255)
+		s.between(out+".holding", g.Output.Holding, 0, 65535)
+		s.oneOf(out+".encode", g.Output.Encode, "percent", "amps", "deciamps")
+		key := fmt.Sprintf("%s %d %d", g.Output.URL, g.Output.Unit, g.Output.Holding)
+		if other, twice := outputs[key]; twice {
+			s.add(out, "group %s: group %s already writes this register", g.ID, other)
+		}
+		outputs[key] = g.ID
+	}
+}
+
+func (c *Config) validateAlarms(s *Source) {
+	for i, a := range c.Alarms {
+		at := fmt.Sprintf("alarms[%d]", i)
+		for _, id := range a.Ways {
+			if !slices.ContainsFunc(c.Ways, func(w Way) bool { return w.ID == id }) {
+				s.add(at+".ways", "there is no way %q", id)
+			}
+		}
+		s.oneOf(at+".quantity", a.Quantity, "v", "i", "p", "q", "n")
+		s.oneOf(at+".kind", a.Kind, "hi", "hihi", "lo", "lolo")
+		s.oneOf(at+".severity", a.Severity, "event", "warning", "major", "critical")
+		s.phases(at+".phases", a.Phases)
+		if a.Hysteresis < 0 {
+			s.add(at+".hysteresis", "must not be negative: %v", a.Hysteresis)
+		}
+	}
+}
+
+func (c *Config) validateTimes(s *Source) {
+	p := c.Window.Period
+	if p < 10*time.Second || p > time.Hour || time.Hour%p != 0 {
+		s.add("window.period", "must divide an hour and be 10s to 1h, not %s", p)
+	}
+	f := c.Failsafe
+	s.spanOf("failsafe.heartbeat_period", f.HeartbeatPeriod, 100*time.Millisecond, time.Hour)
+	if least := f.HeartbeatPeriod * 7 / 2; f.HeartbeatTimeout < least || f.HeartbeatTimeout > time.Hour {
+		s.add("failsafe.heartbeat_timeout", "must be at least 3.5 heartbeat periods (%s) and at most 1h, not %s", least, f.HeartbeatTimeout)
+	}
+	s.spanOf("failsafe.stable", f.Stable, f.HeartbeatPeriod, time.Hour)
+	s.spanOf("failsafe.init", f.Init, f.HeartbeatPeriod, time.Hour)
+	s.spanOf("failsafe.entry_spread", f.EntrySpread, 0, 300*time.Second)
+	s.spanOf("failsafe.restore_period", f.RestorePeriod, 0, time.Hour)
+	s.spanOf("failsafe.bumpless", f.Bumpless, 0, 60*time.Second)
+	s.between("failsafe.of_beats", f.OfBeats, 1, 16)
+	s.between("failsafe.beats", f.Beats, 1, f.OfBeats)
+	if f.RestoreSlow <= 0 || f.RestoreSlow > 100 {
+		s.add("failsafe.restore_slow_a", "must be above 0 and at most 100 A a minute, not %v", f.RestoreSlow)
+	}
+	if len(f.Issuers) == 0 && len(c.Groups) > 0 {
+		s.add("failsafe.issuers", "is empty: no heartbeat would count, and the groups would stay at their failsafe limit for ever")
+	}
+	for i, id := range f.Issuers {
+		if id == "" || len(id) > 64 {
+			s.add(fmt.Sprintf("failsafe.issuers[%d]", i), "must be 1 to 64 characters, not %q", id)
+		}
+	}
+}
+
+func (c *Config) validateUplink(s *Source) {
+	u, err := url.Parse(c.Uplink.Broker)
+	switch {
+	case c.Uplink.Broker == "":
+		s.add("uplink.broker", "must be the broker's address, like ssl://broker.example:8883")
+	case err != nil || u.Host == "" || u.Port() == "":
+		s.add("uplink.broker", "must be tcp://host:port or ssl://host:port, not %q", c.Uplink.Broker)
+	case u.User != nil:
+		s.add("uplink.broker", "must hold no password; the agent is known by its certificate")
+	case u.Scheme == "tcp":
+		if !c.Uplink.AllowPlain && !loopback(u.Hostname()) {
+			s.add("uplink.broker", "plain tcp to another machine; use ssl:// with uplink.tls, or set uplink.allow_plain on a test network")
+		}
+	case u.Scheme == "ssl":
+		for _, f := range []struct{ key, file string }{{"ca", c.Uplink.TLS.CA}, {"cert", c.Uplink.TLS.Cert}, {"key", c.Uplink.TLS.Key}} {
+			if f.file == "" {
+				s.add("uplink.tls."+f.key, "must name a file: ssl:// is mutual")
+			}
+		}
+	default:
+		s.add("uplink.broker", "must be tcp:// or ssl://, not %q", u.Scheme)
+	}
+	s.oneOf("uplink.payload", c.Uplink.Payload, "json")
+	if !strings.Contains(c.Uplink.Prefix, "{agent}") || strings.ContainsAny(c.Uplink.Prefix, "+#") {
+		s.add("uplink.prefix", "must contain {agent} and neither + nor #, not %q", c.Uplink.Prefix)
+	}
+	if strings.ContainsAny(c.Uplink.Broadcast, "+#") {
+		s.add("uplink.broadcast", "must contain neither + nor #, not %q", c.Uplink.Broadcast)
+	}
+	s.spanOf("uplink.keepalive", c.Uplink.KeepAlive, time.Second, time.Hour)
+	s.spanOf("uplink.watchdog", c.Uplink.Watchdog, time.Second, time.Hour)
+	s.spanOf("uplink.backoff_min", c.Uplink.BackoffMin, 10*time.Millisecond, time.Hour)
+	s.spanOf("uplink.backoff_max", c.Uplink.BackoffMax, c.Uplink.BackoffMin, time.Hour)
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// ids returns a check that each id of a list is well formed and there once.
+func (s *Source) ids(list string) func(at, id string) {
+	seen := map[string]string{}
+	return func(at, id string) {
+		if !idPattern.MatchString(id) {
+			s.add(at+".id", "must be 1 to 64 letters, digits, _ or -, not %q", id)
+			return
+		}
+		if first, twice := seen[id]; twice {
+			s.add(at+".id", "%q is already the id of %s", id, first)
+			return
+		}
+		seen[id] = at
+	}
+}
+
+func (s *Source) oneOf(path, got string, allowed ...string) {
+	if !slices.Contains(allowed, got) {
+		s.add(path, "must be %s, not %q", strings.Join(allowed, " or "), got)
+	}
+}
+
+func (s *Source) between(path string, got, low, high int) {
+	if got < low || got > high {
+		s.add(path, "must be %d to %d, not %d", low, high, got)
+	}
+}
+
+func (s *Source) spanOf(path string, got, low, high time.Duration) {
+	if got < low || got > high {
+		s.add(path, "must be %s to %s, not %s", low, high, got)
+	}
+}
+
+func (s *Source) phases(path string, names []string) {
+	for i, n := range names {
+		if _, ok := meter.ParsePhase(n); !ok {
+			s.add(fmt.Sprintf("%s[%d]", path, i), "must be L1, L2 or L3, not %q", n)
+		} else if slices.Contains(names[:i], n) {
+			s.add(fmt.Sprintf("%s[%d]", path, i), "%s is there twice", n)
+		}
+	}
+}
+
+func (s *Source) modbusURL(path, raw string) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "tcp" || u.Hostname() == "" || u.Port() == "" || u.User != nil {
+		s.add(path, "must be tcp://host:port, not %q", raw)
+	}
+}
+
+// ProfileIDs returns the ids of the profiles that come with the agent.
+func ProfileIDs() []string {
+	entries, err := Profiles.ReadDir("meters")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	var ids []string
+	for _, e := range entries {
+		ids = append(ids, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	return ids
+}
+
+// Milli turns a number of the file into thousandths.
+func Milli(x float64) int64 {
+	if x < 0 {
+		return -Milli(-x)
+	}
+	return int64(x*1000 + 0.5)
+}
+
+// PhaseSet returns which phases are named.
+func PhaseSet(names []string) (set [meter.Phases]bool) {
+	for _, n := range names {
+		if p, ok := meter.ParsePhase(n); ok {
+			set[p] = true
+		}
+	}
+	return set
+}
+
+// Engine returns what the failsafe engine needs of c. Seed is the device's own.
+func (c *Config) Engine(seed [32]byte) failsafe.Config {
+	f := c.Failsafe
+	t := failsafe.DefaultTimers()
+	t.HeartbeatPeriod, t.HeartbeatTimeout, t.Stable = f.HeartbeatPeriod, f.HeartbeatTimeout, f.Stable
+	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
+	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
+	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed}
+	for _, w := range c.Ways {
+		way := failsafe.Way{ID: w.ID}
+		for p, a := range w.Rating {
+			way.Rating[p] = meter.Milliamps(Milli(a))
+		}
+		e.Ways = append(e.Ways, way)
+	}
+	for _, g := range c.Groups {
+		e.Groups = append(e.Groups, failsafe.Group{
+			ID: g.ID, Way: g.Way, Phases: PhaseSet(g.Phases),
+			Rating: meter.Milliamps(Milli(g.Rating)), Failsafe: meter.Milliamps(Milli(g.Failsafe)),
+		})
+	}
+	return e
+}

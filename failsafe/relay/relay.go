@@ -1,0 +1,101 @@
+// Package relay carries a group's limit to what can limit it, and reads back
+// what it made of it.
+//
+// It writes and reads; when to do so, and what a wrong answer means, is the
+// failsafe engine's to say. All writes run on the goroutine that owns the bus.
+//
+// Requirements: R7, R14 (blocks of current).
+package relay
+
+import (
+	"fmt"
+
+	"lvagent/meter"
+)
+
+// Registers is the Modbus connection that an output is on.
+type Registers interface {
+	WriteHolding(unit uint8, addr, value uint16) error
+	ReadHolding(unit uint8, addr, n uint16) ([]uint16, error)
+}
+
+// Encoding is how a limit stands in a register.
+type Encoding uint8
+
+// Encodings. Each rounds down: the lower limit is the safe one.
+const (
+	Percent  Encoding = iota // of the group's rating
+	Amps                     // whole amperes per phase
+	Deciamps                 // tenths of an ampere per phase
+)
+
+// ParseEncoding returns the encoding that the site file calls name.
+func ParseEncoding(name string) (Encoding, bool) {
+	switch name {
+	case "percent":
+		return Percent, true
+	case "amps":
+		return Amps, true
+	case "deciamps":
+		return Deciamps, true
+	}
+	return 0, false
+}
+
+// Register is a holding register that holds a group's limit.
+type Register struct {
+	Unit   uint8
+	Addr   uint16
+	Encode Encoding
+	Rating meter.Milliamps // of the group, per phase
+}
+
+// Value returns what the register holds for limit.
+func (r Register) Value(limit meter.Milliamps) uint16 {
+	limit = max(0, min(limit, r.Rating))
+	var v int64
+	switch r.Encode {
+	case Percent:
+		if r.Rating > 0 {
+			v = int64(limit) * 100 / int64(r.Rating)
+		}
+	case Amps:
+		v = int64(limit) / 1000
+	case Deciamps:
+		v = int64(limit) / 100
+	}
+	return uint16(min(v, 0xFFFF))
+}
+
+// Limit returns what a register that holds value permits.
+func (r Register) Limit(value uint16) meter.Milliamps {
+	switch r.Encode {
+	case Amps:
+		return meter.Milliamps(value) * 1000
+	case Deciamps:
+		return meter.Milliamps(value) * 100
+	default:
+		return r.Rating * meter.Milliamps(value) / 100
+	}
+}
+
+// Apply writes limit and returns what the register then permits. A limit that
+// the register can't express exactly is rounded down before it is written; when
+// the register took that value, limit itself is returned.
+func (r Register) Apply(bus Registers, limit meter.Milliamps) (meter.Milliamps, error) {
+	want := r.Value(limit)
+	if err := bus.WriteHolding(r.Unit, r.Addr, want); err != nil {
+		return 0, fmt.Errorf("write limit to unit %d holding %d: %w", r.Unit, r.Addr, err)
+	}
+	words, err := bus.ReadHolding(r.Unit, r.Addr, 1)
+	if err != nil {
+		return 0, fmt.Errorf("read back limit of unit %d holding %d: %w", r.Unit, r.Addr, err)
+	}
+	if len(words) != 1 {
+		return 0, fmt.Errorf("read back limit of unit %d holding %d: got %d words, want 1", r.Unit, r.Addr, len(words))
+	}
+	if words[0] == want {
+		return limit, nil
+	}
+	return r.Limit(words[0]), nil
+}

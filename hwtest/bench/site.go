@@ -1,0 +1,160 @@
+package bench
+
+import (
+	"fmt"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Site is what a site file for the agent is made of, besides the world.
+type Site struct {
+	Agent  string // site id, agent id and MQTT client id
+	Store  string // folder of the agent's store
+	Meters string // tcp://host:port
+	Broker string // host:port
+	Issuer string
+	Window time.Duration
+	Timers Timers
+}
+
+// Timers are the timers of a site file that a bench shortens. The spread of a
+// fleet's entry into failsafe is always off: one substation steps no fleet.
+type Timers struct {
+	HeartbeatPeriod  time.Duration
+	HeartbeatTimeout time.Duration
+	Stable           time.Duration // how long heartbeats must be back
+	Init             time.Duration // longest wait for the centre after a start
+	RestorePeriod    time.Duration // from nothing to the rating
+	BackoffMax       time.Duration // longest pause between attempts to reach the broker
+}
+
+// The parts of the site file, with the agent's own key names.
+type (
+	siteFile struct {
+		Site     siteKeys     `yaml:"site"`
+		Clock    clockKeys    `yaml:"clock"`
+		Window   windowKeys   `yaml:"window"`
+		Meters   []meterKeys  `yaml:"meters"`
+		Ways     []wayKeys    `yaml:"ways"`
+		Groups   []groupKeys  `yaml:"groups"`
+		Alarms   []alarmKeys  `yaml:"alarms"`
+		Buffer   bufferKeys   `yaml:"buffer"`
+		Uplink   uplinkKeys   `yaml:"uplink"`
+		Failsafe failsafeKeys `yaml:"failsafe"`
+		Page     pageKeys     `yaml:"page"`
+	}
+	siteKeys struct {
+		ID   string  `yaml:"id"`
+		Name string  `yaml:"name"`
+		KVA  float64 `yaml:"transformer_kva"`
+	}
+	clockKeys  struct{ Source string }
+	windowKeys struct{ Period string }
+	meterKeys  struct {
+		ID, URL string
+		Unit    uint8
+		Profile string
+		Poll    string
+	}
+	wayKeys struct {
+		ID, Name, Meter string
+		Rating          float64 `yaml:"rating_a"`
+	}
+	groupKeys struct {
+		ID, Way    string
+		Phases     []string `yaml:",flow"`
+		Rating     float64  `yaml:"rating_a"`
+		Failsafe   float64  `yaml:"failsafe_a"`
+		Connectors int
+		Output     outputKeys `yaml:",flow"`
+	}
+	outputKeys struct {
+		Kind, URL string
+		Unit      uint8
+		Holding   uint16
+		Encode    string
+	}
+	alarmKeys struct {
+		Ways       []string `yaml:",flow"`
+		Quantity   string
+		Phases     []string `yaml:",flow"`
+		Kind       string
+		Threshold  float64
+		Hysteresis float64
+		OnDelay    string `yaml:"on_delay"`
+		OffDelay   string `yaml:"off_delay"`
+	}
+	bufferKeys struct{ Path string }
+	uplinkKeys struct {
+		Broker, Payload string
+		BackoffMax      string `yaml:"backoff_max"`
+	}
+	failsafeKeys struct {
+		HeartbeatPeriod  string   `yaml:"heartbeat_period"`
+		HeartbeatTimeout string   `yaml:"heartbeat_timeout"`
+		Stable           string   `yaml:"stable"`
+		Init             string   `yaml:"init"`
+		EntrySpread      string   `yaml:"entry_spread"`
+		RestorePeriod    string   `yaml:"restore_period"`
+		RestoreSlow      float64  `yaml:"restore_slow_a"`
+		Issuers          []string `yaml:",flow"`
+	}
+	pageKeys struct{ Listen string }
+)
+
+// alarmHysteresis is in A; the delays are those of a bench, where an evening
+// passes in a minute.
+const (
+	alarmHysteresis = 6
+	alarmOnDelay    = "2s"
+	alarmOffDelay   = "2s"
+	restoreSlow     = 60 // A per minute, twenty times a site's
+)
+
+// File returns the site file of w for the agent.
+func (s *Site) File(w *World) ([]byte, error) {
+	f := siteFile{
+		Site:   siteKeys{ID: s.Agent, Name: "Bench substation", KVA: w.Firm},
+		Clock:  clockKeys{Source: "assume"},
+		Window: windowKeys{Period: s.Window.String()},
+		Buffer: bufferKeys{Path: s.Store},
+		Uplink: uplinkKeys{Broker: "tcp://" + s.Broker, Payload: "json", BackoffMax: s.Timers.BackoffMax.String()},
+		Failsafe: failsafeKeys{
+			HeartbeatPeriod:  s.Timers.HeartbeatPeriod.String(),
+			HeartbeatTimeout: s.Timers.HeartbeatTimeout.String(),
+			Stable:           s.Timers.Stable.String(),
+			Init:             s.Timers.Init.String(),
+			EntrySpread:      "0s",
+			RestorePeriod:    s.Timers.RestorePeriod.String(),
+			RestoreSlow:      restoreSlow,
+			Issuers:          []string{s.Issuer},
+		},
+	}
+	for _, way := range w.Ways {
+		name := fmt.Sprintf("m%d", way.Unit)
+		f.Meters = append(f.Meters, meterKeys{
+			ID: name, URL: s.Meters, Unit: way.Unit, Profile: "eastron-sdm630", Poll: "1s",
+		})
+		f.Ways = append(f.Ways, wayKeys{ID: way.ID, Name: way.Name, Meter: name, Rating: way.Rating})
+		f.Alarms = append(f.Alarms, alarmKeys{
+			Ways: []string{way.ID}, Quantity: "i", Phases: []string{"L1", "L2", "L3"}, Kind: "hi",
+			Threshold: way.AlarmAt, Hysteresis: alarmHysteresis, OnDelay: alarmOnDelay, OffDelay: alarmOffDelay,
+		})
+	}
+	for _, g := range w.Groups {
+		keys := groupKeys{
+			ID: g.ID, Way: w.Ways[g.Way].ID, Rating: g.Rating, Failsafe: g.Failsafe, Connectors: g.Connectors,
+			Output: outputKeys{Kind: "modbus", URL: s.Meters, Unit: g.Unit, Holding: g.Holding, Encode: "percent"},
+		}
+		for _, p := range g.Phases {
+			keys.Phases = append(keys.Phases, p.String())
+		}
+		f.Groups = append(f.Groups, keys)
+	}
+	text, err := yaml.Marshal(&f)
+	if err != nil {
+		return nil, fmt.Errorf("write site file of %s: %w", s.Agent, err)
+	}
+	return append([]byte("# Written by lvbench: a simulated substation. Every timer is shortened.\n"), text...), nil
+}

@@ -1,0 +1,26 @@
+package metertest
+
+import "math"
+
+// SDM630 is what an Eastron SDM630 shows: volts, amperes, watts and vars, L1 to
+// L3, and the neutral current.
+type SDM630 struct {
+	V, I, P, Q [3]float64
+	N          float64
+}
+
+// SetSDM630 makes unit an SDM630 that shows r. All of it changes at one
+// instant. The registers are input registers, 32-bit floats, high word first.
+func (s *Server) SetSDM630(unit uint8, r SDM630) {
+	s.Unit(unit).Update(func(im *Image) {
+		for i := range 3 {
+			two := 2 * uint16(i)
+			setFloat(im.Input, 0x00+two, r.V[i])
+			setFloat(im.Input, 0x06+two, r.I[i])
+			setFloat(im.Input, 0x0c+two, r.P[i])
+			setFloat(im.Input, 0x12+two, math.Hypot(r.P[i], r.Q[i])) // VA
+			setFloat(im.Input, 0x18+two, r.Q[i])
+		}
+		setFloat(im.Input, 0xe0, r.N)
+	})
+}

@@ -1,0 +1,281 @@
+package modbus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	lib "github.com/simonvetter/modbus"
+)
+
+// Client is one connection to one meter or gateway, and so one bus. It is not
+// safe for concurrent use: one goroutine owns it.
+//
+// Every call returns within the client's timeout, whatever the far end does.
+// After an error that is not an [ExceptionError] the connection is closed and
+// calls return [ErrClosed] until Open: a reply that comes late must not be
+// taken for the answer to a later request.
+type Client struct {
+	url     string
+	timeout time.Duration
+	conf    lib.ClientConfiguration
+	log     *slog.Logger
+
+	line  *line // nil: closed, no dial under way
+	open  bool
+	guard *time.Timer
+}
+
+// NewClient returns a client that is not yet open. The URL is tcp://host:port.
+// A nil log discards the log.
+func NewClient(rawURL string, timeout time.Duration, log *slog.Logger) (*Client, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("parse meter url: %w", err)
+	}
+	if u.Scheme != "tcp" {
+		return nil, fmt.Errorf("meter url %q: scheme %q is not supported, want tcp", rawURL, u.Scheme)
+	}
+	if u.Hostname() == "" || u.Port() == "" || (u.Path != "" && u.Path != "/") {
+		return nil, fmt.Errorf("meter url %q: want tcp://host:port", rawURL)
+	}
+	if timeout <= 0 {
+		return nil, fmt.Errorf("meter url %q: timeout is %v, want more than 0", rawURL, timeout)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{url: "tcp://" + u.Host, timeout: timeout, log: log}
+	c.conf = lib.ClientConfiguration{
+		URL: c.url,
+		// A little less than ours: the library then closes the socket before
+		// we open the next one, and meters that take one connection accept it.
+		Timeout: timeout - timeout/10,
+		// Without a logger the library prints to standard output.
+		Logger: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	c.guard = time.NewTimer(timeout)
+	c.guard.Stop()
+	return c, nil
+}
+
+// URL returns the address of the far end.
+func (c *Client) URL() string { return c.url }
+
+// Open connects. On an open client it does nothing. When the dial takes longer
+// than the timeout, it goes on, and the next Open waits for the same dial.
+func (c *Client) Open() error {
+	if c.open {
+		return nil
+	}
+	if c.line == nil {
+		// A library client is used for one connection only: opening it twice
+		// would leak the first socket.
+		mc, err := lib.NewClient(&c.conf)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", c.url, err)
+		}
+		c.line = newLine(mc)
+	}
+	a, err := c.wait()
+	if err != nil {
+		return fmt.Errorf("open %s: no connection within %v: %w", c.url, c.timeout, err)
+	}
+	if a.err != nil {
+		c.line = nil
+		return fmt.Errorf("open %s: %w", c.url, a.err)
+	}
+	c.open = true
+	return nil
+}
+
+// Close ends the connection. On a closed client it does nothing.
+func (c *Client) Close() error {
+	l := c.line
+	c.line, c.open = nil, false
+	if l == nil {
+		return nil
+	}
+	close(l.quit)
+	c.guard.Reset(c.timeout / 10)
+	defer c.guard.Stop()
+	select {
+	case <-l.gone:
+		return l.closed
+	case <-c.guard.C:
+		// Still inside the library, at most for its own timeout or dial.
+		return nil
+	}
+}
+
+// ReadHolding reads n holding registers of unit from addr (function 3).
+func (c *Client) ReadHolding(unit uint8, addr, n uint16) ([]uint16, error) {
+	a, err := c.call(request{op: readHolding, unit: unit, addr: addr, n: n})
+	return a.words, err
+}
+
+// ReadInput reads n input registers of unit from addr (function 4).
+func (c *Client) ReadInput(unit uint8, addr, n uint16) ([]uint16, error) {
+	a, err := c.call(request{op: readInput, unit: unit, addr: addr, n: n})
+	return a.words, err
+}
+
+// ReadCoil reads one coil of unit (function 1).
+func (c *Client) ReadCoil(unit uint8, addr uint16) (bool, error) {
+	a, err := c.call(request{op: readCoil, unit: unit, addr: addr, n: 1})
+	return a.on, err
+}
+
+// WriteHolding writes one holding register of unit (function 6). The reply has
+// repeated address and value when it returns nil.
+func (c *Client) WriteHolding(unit uint8, addr, value uint16) error {
+	_, err := c.call(request{op: writeHolding, unit: unit, addr: addr, n: 1, value: value})
+	return err
+}
+
+// WriteCoil writes one coil of unit (function 5).
+func (c *Client) WriteCoil(unit uint8, addr uint16, on bool) error {
+	_, err := c.call(request{op: writeCoil, unit: unit, addr: addr, n: 1, on: on})
+	return err
+}
+
+// call carries out one request within the timeout. A connection that can no
+// longer be trusted is closed.
+func (c *Client) call(q request) (answer, error) {
+	if !c.open {
+		return answer{}, q.wrap(ErrClosed)
+	}
+	if q.n == 0 || q.n > 125 || uint32(q.addr)+uint32(q.n) > 1<<16 {
+		return answer{}, q.wrap(ErrRequest)
+	}
+	c.line.ask <- q
+	a, err := c.wait()
+	if err == nil {
+		err = translate(a.err)
+	}
+	if err == nil && q.op <= readInput && len(a.words) != int(q.n) {
+		err = fmt.Errorf("%w: got %d registers, want %d", ErrBadFrame, len(a.words), q.n)
+	}
+	if err == nil {
+		return a, nil
+	}
+	if !keepsConnection(err) {
+		if closeErr := c.Close(); closeErr != nil {
+			err = errors.Join(err, closeErr)
+		}
+	}
+	return answer{}, q.wrap(err)
+}
+
+// wait returns what the line answers, or ErrTimeout. It is the deadline of our
+// own round every call into the library, which knows no context and dials for
+// up to five seconds.
+func (c *Client) wait() (answer, error) {
+	c.guard.Reset(c.timeout)
+	defer c.guard.Stop()
+	select {
+	case a := <-c.line.reply:
+		return a, nil
+	case <-c.guard.C:
+		return answer{}, ErrTimeout
+	}
+}
+
+// line is one connection of the library with the goroutine that alone calls it.
+type line struct {
+	mc     *lib.ModbusClient
+	ask    chan request
+	reply  chan answer // never blocks: one request is under way at most
+	quit   chan struct{}
+	gone   chan struct{} // closed when the goroutine has ended
+	closed error         // of the library's Close; read after gone
+}
+
+// newLine starts to dial; the first reply is the dial's result.
+func newLine(mc *lib.ModbusClient) *line {
+	l := &line{
+		mc:    mc,
+		ask:   make(chan request, 1),
+		reply: make(chan answer, 1),
+		quit:  make(chan struct{}),
+		gone:  make(chan struct{}),
+	}
+	go l.serve()
+	return l
+}
+
+// serve dials, answers until quit and hangs up.
+func (l *line) serve() {
+	defer close(l.gone)
+	err := l.mc.Open()
+	l.reply <- answer{err: err}
+	if err != nil {
+		return // there is nothing to close
+	}
+	for {
+		select {
+		case <-l.quit:
+			l.closed = l.mc.Close()
+			return
+		case q := <-l.ask:
+			l.reply <- l.do(q)
+		}
+	}
+}
+
+func (l *line) do(q request) (a answer) {
+	// Unit id and request are two calls of the library; this goroutine is its
+	// only caller, so nothing comes between them.
+	if a.err = l.mc.SetUnitId(q.unit); a.err != nil {
+		return a
+	}
+	switch q.op {
+	case readHolding:
+		a.words, a.err = l.mc.ReadRegisters(q.addr, q.n, lib.HOLDING_REGISTER)
+	case readInput:
+		a.words, a.err = l.mc.ReadRegisters(q.addr, q.n, lib.INPUT_REGISTER)
+	case readCoil:
+		a.on, a.err = l.mc.ReadCoil(q.addr)
+	case writeHolding:
+		a.err = l.mc.WriteRegister(q.addr, q.value)
+	case writeCoil:
+		a.err = l.mc.WriteCoil(q.addr, q.on)
+	}
+	return a
+}
+
+type operation uint8
+
+const (
+	readHolding operation = iota
+	readInput
+	readCoil
+	writeHolding
+	writeCoil
+)
+
+var operationNames = [...]string{
+	"read holding register", "read input register", "read coil", "write holding register", "write coil",
+}
+
+// request is one Modbus request; n is 1 for all but register reads.
+type request struct {
+	op      operation
+	unit    uint8
+	addr, n uint16
+	value   uint16
+	on      bool
+}
+
+// wrap names the request in err.
+func (q request) wrap(err error) error {
+	return fmt.Errorf("%s 0x%04x+%d of unit %d: %w", operationNames[q.op], q.addr, q.n, q.unit, err)
+}
+
+type answer struct {
+	words []uint16
+	on    bool
+	err   error
+}

@@ -1,0 +1,258 @@
+package modbus
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+const shippedProfile = "../../configs/meters/eastron-sdm630.yaml"
+
+func shipped(t testing.TB) *Profile {
+	t.Helper()
+	source, err := os.ReadFile(shippedProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, faults := ParseProfile(source)
+	for _, f := range faults {
+		t.Errorf("%s:%v", shippedProfile, f)
+	}
+	if p == nil {
+		t.FailNow()
+	}
+	return p
+}
+
+func TestShippedProfile(t *testing.T) {
+	p := shipped(t)
+	if p.ID() != "eastron-sdm630" {
+		t.Errorf("id %q", p.ID())
+	}
+	want := []Block{{Function: 4, Addr: 0, N: 30}, {Function: 4, Addr: 0xe0, N: 2}}
+	if got := p.Blocks(); !slices.Equal(got, want) {
+		t.Errorf("requests %+v, want %+v", got, want)
+	}
+	if level, source := p.Evidence(); level != "third-party" || source == "" {
+		t.Errorf("evidence %q, %q", level, source)
+	}
+	if len(p.vectors) != 2 {
+		t.Errorf("%d vectors, want 2", len(p.vectors))
+	}
+}
+
+// small is a complete profile of an integer meter with document numbers from 1.
+const small = `schema: 1
+id: test-meter
+vendor: Nobody
+models: [T1]
+evidence: {level: bench, source: made up}
+base: 1
+timeout: 800ms
+max_read_regs: 20
+max_gap: 2
+no_read: [[90, 99]]
+defaults: {fc: 3, type: u16}
+registers:
+  - {quantity: v, addr: [1, 2, 3], unit: V, scale: 0.1, invalid: [0xffff], range: [0, 300]}
+  - {quantity: i, addr: [4, 6, 8], unit: mA, type: u32, order: CDAB}
+  - {quantity: p, addr: [10, 11, 12], unit: kW, scale: 0.01, type: s16}
+  - {quantity: q, addr: [100, 102, 104], unit: var, type: s32}
+not_supported: [n]
+vectors:
+  - name: one
+    words: [{fc: 3, addr: 1, raw: [2301, 0xffff, 3001]}]
+    want: {v: [230100, sentinel, out_of_range]}
+`
+
+func TestSmallProfile(t *testing.T) {
+	p, faults := ParseProfile([]byte(small))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	want := []Block{{3, 0, 12}, {3, 99, 6}}
+	if got := p.Blocks(); !slices.Equal(got, want) {
+		t.Errorf("requests %+v, want %+v", got, want)
+	}
+}
+
+func TestFaultsOfAProfile(t *testing.T) {
+	tests := []struct {
+		name     string
+		old, new string
+		want     []string // line: path: beginning of the message
+	}{
+		{"unknown key", "vendor: Nobody", "vendor: Nobody\nvender: N", []string{"4: vender: unknown key"}},
+		{"unknown key in a register", "scale: 0.1,", "skale: 0.1,", []string{"13: registers[0].skale: unknown key"}},
+		{"key twice", "vendor: Nobody", "vendor: Nobody\nvendor: N", []string{"4: vendor: is there twice"}},
+		{"bare duration", "timeout: 800ms", "timeout: 800", []string{"7: timeout: 800 has no unit"}},
+		{"no time at all", "timeout: 800ms", "timeout: 0s", []string{"7: timeout: 0s is not more than 0"}},
+		{"bad type", "type: u32", "type: u33", []string{`14: registers[1].type: unknown "u33"`}},
+		{"type nowhere", "type: u16}", "order: ABCD}", []string{"13: registers[0].type: is missing"}},
+		{"bad order", "order: CDAB", "order: ACBD", []string{`14: registers[1].order: unknown "ACBD"`}},
+		{"unit of another quantity", "unit: mA", "unit: W", []string{`14: registers[1].unit: unknown "W"`}},
+		{"missing quantity", "not_supported: [n]", "", []string{"13: registers: quantity n is missing"}},
+		{"quantity both there and not", "[n]", "[n, q]", []string{"13: registers: quantity q has registers and"}},
+		{"quantity twice", "quantity: q", "quantity: p", []string{
+			"13: registers: quantity p is there twice", "13: registers: quantity q is missing",
+			`16: registers[3].unit: unknown "var"`}},
+		{"overlap", "addr: [10, 11, 12]", "addr: [9, 11, 12]", []string{"15: registers[2].addr[0]: overlaps registers[1].addr[2]"}},
+		{"same register twice", "addr: [10, 11, 12]", "addr: [10, 11, 11]", []string{"15: registers[2].addr[2]: overlaps registers[2].addr[1]"}},
+		{"base 1 has no register 0", "addr: [1, 2, 3]", "addr: [0, 2, 3]", []string{"13: registers[0].addr[0]: 0 is outside 1 to 65536"}},
+		{"after the last register", "addr: [100, 102, 104]", "addr: [100, 102, 65536]", []string{"16: registers[3].addr[2]: ends after the last register"}},
+		{"in a no_read range", "addr: [100, 102, 104]", "addr: [98, 102, 104]", []string{"16: registers[3].addr[0]: lies in a no_read range"}},
+		{"longer than a request", "max_read_regs: 20", "max_read_regs: 1", []string{
+			"14: registers[1].addr[0]: takes 2 registers", "14: registers[1].addr[1]: takes", "14: registers[1].addr[2]: takes",
+			"16: registers[3].addr[0]: takes", "16: registers[3].addr[1]: takes", "16: registers[3].addr[2]: takes"}},
+		{"two phases", "addr: [1, 2, 3]", "addr: [1, 2]", []string{"13: registers[0].addr: 2 addresses, want 3"}},
+		{"octal", "addr: [10, 11, 12]", "addr: [010, 11, 12]", []string{`15: registers[2].addr[0]: want a whole number`}},
+		{"scale 0", "scale: 0.1,", "scale: 0,", []string{"13: registers[0].scale: 0 is 0"}},
+		{"range upside down", "range: [0, 300]", "range: [300, 0]", []string{"13: registers[0].range: want lowest below highest"}},
+		{"invalid pattern too long", "invalid: [0xffff]", "invalid: [0x10000]", []string{"13: registers[0].invalid[0]: 65536 is outside"}},
+		{"evidence of an unknown level", "level: bench", "level: sure", []string{`5: evidence.level: unknown "sure"`}},
+		{"no vectors", small[strings.Index(small, "vectors:"):], "vectors: []\n", []string{"18: vectors: a profile has at least one"}},
+		{"vectors missing", small[strings.Index(small, "vectors:"):], "", []string{"1: vectors: is missing"}},
+		{"vector that does not hold", "[230100,", "[230200,", []string{"21: vectors[0].want.v[0]: words [08fd]: got 230100, want 230200"}},
+		{"sentinel taken for a value", "invalid: [0xffff], range: [0, 300]", "range: [0, 7000]", []string{
+			"13: registers[0].range: want lowest"}},
+		{"vector without words", "want: {v", "want: {p: [0, 0, 0], v", []string{
+			"21: vectors[0].want.p[0]: the vector has no words", "21: vectors[0].want.p[1]: the vector", "21: vectors[0].want.p[2]: the vector"}},
+		{"alias", "models: [T1]", "models: &m [T1]\nno: *m", []string{"5: no: unknown key"}},
+		{"alias as a value", "evidence: {level: bench, source: made up}", "evidence: {level: bench, source: &s made up}\nmax_gap: *s",
+			[]string{"6: max_gap: want a whole number such as 12 or 0x0c, got an alias", "10: max_gap: is there twice"}},
+		{"two documents", "not_supported: [n]", "not_supported: [n]\n---\n", []string{"18: : a second document"}},
+		{"not YAML", "models: [T1]", "models: [T1", []string{"3: : yaml: line 3"}},
+		{"not a mapping", small, "- 1\n", []string{"1: : want a mapping, got a list"}},
+		{"comments only", small, "# nothing\n", []string{"1: : the file is empty"}},
+		{"empty", small, "", []string{"1: : the file is empty"}},
+		{"several at once", "vendor: Nobody\nmodels: [T1]", "vendor: \nmodels: T1", []string{
+			"3: vendor: want text, got nothing", "4: models: want a list"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if strings.Count(small, tt.old) != 1 {
+				t.Fatalf("%q is in the profile %d times", tt.old, strings.Count(small, tt.old))
+			}
+			p, faults := ParseProfile([]byte(strings.Replace(small, tt.old, tt.new, 1)))
+			if p != nil {
+				t.Error("got a profile in spite of the fault")
+			}
+			var got []string
+			for _, f := range faults {
+				got = append(got, fmt.Sprintf("%d: %s: %s", f.Line, f.Path, f.Message))
+			}
+			ok := len(got) == len(tt.want)
+			for i := 0; ok && i < len(got); i++ {
+				ok = strings.HasPrefix(got[i], tt.want[i])
+			}
+			if !ok {
+				t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(tt.want, "\n  "))
+			}
+		})
+	}
+}
+
+// Whatever the registers and the limits: each field is read once, inside its
+// block, and no block breaks a limit.
+func TestPlanKeepsTheLimits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lim := limits{
+			maxRegs: rapid.Uint16Range(4, 125).Draw(t, "max regs"),
+			maxGap:  rapid.Uint16Range(0, 60).Draw(t, "max gap"),
+		}
+		forbidden := rapid.Uint16Range(0, 600).Draw(t, "no read")
+		lim.noRead = []span{{forbidden, forbidden + 3}}
+		var fields []field
+		next := uint32(rapid.Uint16Range(0, 100).Draw(t, "first"))
+		for range rapid.IntRange(1, 20).Draw(t, "fields") {
+			f := field{
+				fc: rapid.SampledFrom([]uint8{3, 4}).Draw(t, "fc"), addr: uint16(next),
+				kind: rapid.SampledFrom([]kind{u16, f32, f64}).Draw(t, "kind"),
+			}
+			if f.end() > uint32(forbidden) && f.addr <= forbidden+3 {
+				next = uint32(forbidden) + 4
+				f.addr = uint16(next)
+			}
+			fields = append(fields, f)
+			next = f.end() + uint32(rapid.Uint16Range(0, 80).Draw(t, "gap"))
+		}
+		read := 0
+		for _, b := range plan(fields, lim) {
+			if b.n > lim.maxRegs {
+				t.Errorf("block of %d registers, limit %d", b.n, lim.maxRegs)
+			}
+			if b.addr <= forbidden+3 && b.addr+b.n > forbidden {
+				t.Errorf("block 0x%x+%d reads 0x%x", b.addr, b.n, forbidden)
+			}
+			end := uint32(b.addr)
+			for _, f := range b.fields {
+				read++
+				if f.fc != b.fc || uint32(f.addr) < end || f.end() > uint32(b.addr)+uint32(b.n) {
+					t.Errorf("field 0x%x lies badly in block 0x%x+%d", f.addr, b.addr, b.n)
+				}
+				if gap := uint32(f.addr) - end; gap > uint32(lim.maxGap) {
+					t.Errorf("gap of %d, limit %d", gap, lim.maxGap)
+				}
+				end = f.end()
+			}
+			if end != uint32(b.addr)+uint32(b.n) {
+				t.Errorf("block 0x%x+%d ends after its last field", b.addr, b.n)
+			}
+		}
+		if read != len(fields) {
+			t.Errorf("%d fields read, want %d", read, len(fields))
+		}
+	})
+}
+
+func TestFitsAtTheEdge(t *testing.T) {
+	b := block{fc: 3, addr: 10, n: 2}
+	lim := limits{maxRegs: 7, maxGap: 4, noRead: []span{{20, 21}}}
+	for _, tt := range []struct {
+		name string
+		f    field
+		lim  limits
+		want bool
+	}{
+		{"adjacent", field{fc: 3, addr: 12, kind: u16}, lim, true},
+		{"gap and length at the limit", field{fc: 3, addr: 16, kind: u16}, lim, true},
+		{"one register too long", field{fc: 3, addr: 16, kind: u32}, lim, false},
+		{"gap one too wide", field{fc: 3, addr: 17, kind: u16}, limits{maxRegs: 125, maxGap: 4}, false},
+		{"other function", field{fc: 4, addr: 12, kind: u16}, lim, false},
+		{"over a forbidden range", field{fc: 3, addr: 22, kind: u16}, limits{maxRegs: 125, maxGap: 125, noRead: lim.noRead}, false},
+		{"right before a forbidden range", field{fc: 3, addr: 19, kind: u16}, limits{maxRegs: 125, maxGap: 125, noRead: lim.noRead}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := fits(&b, &tt.f, tt.lim); got != tt.want {
+				t.Errorf("fits = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzParseProfile(f *testing.F) {
+	f.Add([]byte(small))
+	if source, err := os.ReadFile(shippedProfile); err == nil {
+		f.Add(source)
+	}
+	f.Add([]byte("registers: [{quantity: v, addr: 1}]\nvectors: {}"))
+	f.Add([]byte("&a [*a]"))
+	f.Fuzz(func(t *testing.T, source []byte) {
+		p, faults := ParseProfile(source)
+		if (p == nil) == (len(faults) == 0) {
+			t.Fatalf("profile %v with faults %v", p, faults)
+		}
+		if p == nil {
+			return
+		}
+		for _, b := range p.Blocks() {
+			if b.N == 0 || b.N > maxRegisters || uint32(b.Addr)+uint32(b.N) > 1<<16 || (b.Function != 3 && b.Function != 4) {
+				t.Errorf("request %+v", b)
+			}
+		}
+	})
+}
