@@ -31,7 +31,7 @@ func Seal(dst, body []byte, stream string, n uint64, g uint32) []byte {
 	dst = strconv.AppendUint(dst, n, 10)
 	last := len(body) - 1
 	switch {
-	case last < 1 || body[0] != '{' || body[last] != '}':
+	case last < 0 || body[0] != '{' || body[last] != '}':
 		return append(dst, `,"corrupt":true}`...)
 	case last == 1:
 		return append(dst, '}')

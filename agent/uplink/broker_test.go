@@ -75,6 +75,27 @@ type broker struct {
 	addr   string
 }
 
+// ear hears what clients publish before the broker acknowledges it. A subscriber
+// would not do: this broker acknowledges first and delivers then, and deliveries
+// of two connections can overtake each other.
+type ear struct {
+	mochi.HookBase
+	log *log
+}
+
+func (e *ear) Provides(event byte) bool { return event == mochi.OnPublish || event == mochi.OnWillSent }
+
+func (e *ear) OnPublish(c *mochi.Client, pk mochipackets.Packet) (mochipackets.Packet, error) {
+	if !c.Net.Inline {
+		e.log.add(newHeard(pk.TopicName, pk.Payload, pk.FixedHeader.Retain))
+	}
+	return pk, nil
+}
+
+func (e *ear) OnWillSent(_ *mochi.Client, pk mochipackets.Packet) {
+	e.log.add(newHeard(pk.TopicName, pk.Payload, pk.FixedHeader.Retain))
+}
+
 // freeAddress returns an address on which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
@@ -95,10 +116,7 @@ func startBroker(t *testing.T, addr string) *broker {
 	if err := b.server.AddListener(listeners.NewTCP(listeners.Config{ID: "t", Address: addr})); err != nil {
 		t.Fatal(err)
 	}
-	hear := func(_ *mochi.Client, _ mochipackets.Subscription, pk mochipackets.Packet) {
-		b.add(newHeard(pk.TopicName, pk.Payload, pk.FixedHeader.Retain))
-	}
-	if err := b.server.Subscribe("lv/#", 1, hear); err != nil {
+	if err := b.server.AddHook(&ear{log: &b.log}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.server.Serve(); err != nil {

@@ -3,9 +3,14 @@
 //
 // The store is the only outbox. A record leaves it when the broker has
 // acknowledged it on the connection it was sent on, and never otherwise; after
-// a lost connection everything not acknowledged is sent again, so a consumer may
-// see a record twice, with equal content, but never misses one and never sees a
-// stream's records for the first time out of order. The package does not say
+// a lost connection everything not acknowledged is sent again. So the broker may
+// read a record twice, with equal content, but misses none, and reads a stream's
+// records in order the first time. (A broker that acknowledges before it delivers
+// can still mix up two connections; the number in each record tells.) An
+// acknowledgement does not say that the broker's disk has it: that is why the
+// store keeps records for a while and sends them again on demand.
+//
+// The package does not say
 // what a message means (agent/message), does not keep anything across a restart
 // (buffer), and draws no conclusion from a connection: that the broker answers
 // does not mean that the centre is alive.

@@ -355,6 +355,9 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 	if n := box.acked("hh/W3"); n != 0 {
 		t.Errorf("acknowledged up to %d, want none", n)
 	}
+	if n := s.count(); n != 3 {
+		t.Errorf("%d messages, want no farewell before the records are through", n)
+	}
 }
 
 func TestCommands(t *testing.T) {
@@ -414,6 +417,20 @@ func TestQuickLossesAreCounted(t *testing.T) {
 	eventually(t, "six connections", func() bool { return r.State().QuickLosses >= 6 })
 	if n := r.log.count("another client may use this id"); n != 1 {
 		t.Errorf("the log says it %d times, want once", n)
+	}
+}
+
+func TestSettledConnectionEndsTheCount(t *testing.T) {
+	u := New(Config{}, newOutbox(), nil)
+	for _, tt := range []struct {
+		lasted time.Duration
+		want   int
+	}{{0, 1}, {u.cfg.Settled - 1, 2}, {u.cfg.Settled, 0}, {0, 1}} {
+		u.began()
+		u.ended(nil, tt.lasted)
+		if got := u.State().QuickLosses; got != tt.want {
+			t.Errorf("%d quick losses after %v, want %d", got, tt.lasted, tt.want)
+		}
 	}
 }
 

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const faulty = `site: {id: "S 1", nme: x}
+meters:
+  - {id: m1, url: "tcp://127.0.0.1:1502", unit: 1, profile: mine.yaml, poll: 1}
+  - {id: m1, url: "tcp://127.0.0.1:1502", unit: 2, profile: eastron-sdm630}
+ways:
+  - {id: W1, rating_a: 300}
+uplink: {broker: "tcp://127.0.0.1:1883"}
+failsafe: {issuers: [scada-1]}
+`
+
+const overlapping = `schema: 1
+id: mine
+`
+
+func invoke(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = Main(context.Background(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// All faults of a file come at once, each on its own line, and a start is
+// refused with the same lines.
+func TestCheckAndRunSayTheSame(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "site.yaml")
+	for name, text := range map[string]string{"site.yaml": faulty, "mine.yaml": overlapping} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, _ := invoke("check", file)
+	if code != 1 {
+		t.Errorf("check exits with %d, want 1", code)
+	}
+	for _, want := range []string{
+		file + ":1: site.nme: unknown key",
+		file + ":1: site.id: must be",
+		file + ":3: meters[0].poll: a duration needs a unit",
+		file + ":4: meters[1].id: \"m1\" is already",
+		file + ":6: ways[0].meter: way W1 has no meter",
+		filepath.Join(folder, "mine.yaml") + ":",
+	} {
+		if !strings.Contains("\n"+out, "\n"+want) {
+			t.Errorf("no line starts with %q in:\n%s", want, out)
+		}
+	}
+	code, _, refused := invoke("run", "--config", file)
+	if code != 1 || refused != out {
+		t.Errorf("run exits with %d and says:\n%s\ncheck said:\n%s", code, refused, out)
+	}
+	code, out, _ = invoke("check", "--json", file)
+	var faults []struct{ File, Path, Message string }
+	if err := json.Unmarshal([]byte(out), &faults); err != nil || code != 1 || len(faults) < 6 {
+		t.Errorf("check --json: exit %d, %d faults, %v", code, len(faults), err)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want int
+	}{
+		{"help", []string{"--help"}, 0},
+		{"help of a command", []string{"run", "--help"}, 0},
+		{"version", []string{"--version"}, 0},
+		{"no such command", []string{"fly"}, 2},
+		{"no such flag", []string{"run", "--fly"}, 2},
+		{"check of nothing", []string{"check"}, 2},
+		{"a file that is not there", []string{"check", "/no/such/file"}, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, out, errs := invoke(tt.args...); got != tt.want {
+				t.Errorf("exit %d, want %d\n%s%s", got, tt.want, out, errs)
+			}
+		})
+	}
+}

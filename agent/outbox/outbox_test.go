@@ -1,0 +1,174 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/agent/uplink"
+	"lvagent/configs"
+)
+
+var t0 = time.Date(2026, 11, 24, 17, 0, 0, 0, time.UTC)
+
+func wall() time.Time { return t0 }
+
+func open(t *testing.T, folder string) *Outbox {
+	t.Helper()
+	cfg := configs.Default()
+	cfg.Site.ID, cfg.Buffer.Path = "S1", folder
+	o := New(&cfg, wall, slog.New(slog.DiscardHandler), true)
+	if err := o.Open(); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// run starts the owner and returns what ends it.
+func run(t *testing.T, o *Outbox) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); o.Run(ctx) }()
+	return func() { cancel(); <-done }
+}
+
+func record(stream string, i int) []Record {
+	return []Record{{Stream: stream, At: t0, Body: fmt.Appendf(nil, `{"i":%d}`, i)}}
+}
+
+func read(t *testing.T, o *Outbox, stream string) []uplink.Record {
+	t.Helper()
+	records, err := o.Read(stream, 1, nil, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+func TestRecordsAndStateSurvive(t *testing.T) {
+	folder := t.TempDir()
+	o := open(t, folder)
+	stop := run(t, o)
+	o.Store(true, record("hh/W1", 1), Kept{"windows", []byte("open")})
+	o.Store(false, record("hh/W1", 2))
+	o.Ack("hh/W1", 0)
+	stop()
+	o = open(t, folder)
+	defer run(t, o)()
+	if got := read(t, o, "hh/W1"); len(got) != 2 || got[0].N != 1 || got[1].N != 2 || string(got[1].Body) != `{"i":2}` {
+		t.Errorf("records after the restart = %v", got)
+	}
+	if got := o.Get("windows"); string(got) != "open" {
+		t.Errorf("kept state = %q", got)
+	}
+}
+
+func TestAckTakesRecordsOut(t *testing.T) {
+	folder := t.TempDir()
+	o := open(t, folder)
+	stop := run(t, o)
+	for i := range 5 {
+		o.Store(false, record("hh/W1", i))
+	}
+	stop()
+	o = open(t, folder)
+	stop = run(t, o)
+	o.Ack("hh/W1", 3)
+	stop()
+	o = open(t, folder)
+	defer run(t, o)()
+	if got := read(t, o, "hh/W1"); len(got) != 2 || got[0].N != 4 {
+		t.Errorf("left after the ack = %v", got)
+	}
+}
+
+// Without a store records wait; what could not wait is told once there is one,
+// and no alarm goes before a live reading.
+func TestAStoreThatComesLate(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "later")
+	if err := os.WriteFile(folder, []byte("in the way"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := open(t, folder)
+	if o.Health().Failing == "" {
+		t.Fatal("a store in a file that is no folder works")
+	}
+	o.Store(true, record(message.AlarmStream("W1"), 0))
+	for i := range mostWaiting + 9 {
+		o.Store(false, record(message.LiveStream("W1"), i))
+	}
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run(t, o)()
+	o = open(t, folder)
+	defer run(t, o)()
+	if got := read(t, o, message.AlarmStream("W1")); len(got) != 1 {
+		t.Errorf("%d alarms kept, want 1", len(got))
+	}
+	gaps := read(t, o, message.GapStream)
+	want := `"stream":"live/W1","from":0,"to":0,"count":10,"why":"STORE_FAILED"`
+	if len(gaps) != 1 || !contains(gaps[0].Body, want) {
+		t.Errorf("gaps = %s, want one with %s", bodies(gaps), want)
+	}
+}
+
+func contains(body []byte, part string) bool {
+	for i := 0; i+len(part) <= len(body); i++ {
+		if string(body[i:i+len(part)]) == part {
+			return true
+		}
+	}
+	return false
+}
+
+func bodies(records []uplink.Record) (all string) {
+	for _, r := range records {
+		all += string(r.Body) + "\n"
+	}
+	return all
+}
+
+func TestTwoAgentsOnOneStore(t *testing.T) {
+	folder := t.TempDir()
+	o := open(t, folder)
+	defer run(t, o)()
+	cfg := configs.Default()
+	cfg.Site.ID, cfg.Buffer.Path = "S1", folder
+	second := New(&cfg, wall, slog.New(slog.DiscardHandler), true)
+	second.opts.OpenTimeout = 50 * time.Millisecond
+	if err := second.Open(); err == nil {
+		t.Error("the second agent got the store")
+	}
+}
+
+func TestABrokenStoreIsSetAside(t *testing.T) {
+	folder := t.TempDir()
+	o := open(t, folder)
+	stop := run(t, o)
+	o.Store(true, record("hh/W1", 1))
+	stop()
+	if err := os.WriteFile(filepath.Join(folder, "records.db"), []byte("not a store"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, folder)
+	stop = run(t, o)
+	defer stop()
+	if o.Health().Replaced == "" {
+		t.Error("the broken store was not set aside")
+	}
+	o.Store(true, record("hh/W1", 2))
+	<-o.Wake()
+	if got := read(t, o, "hh/W1"); len(got) != 1 || got[0].N != 1 || got[0].G != 2 {
+		t.Errorf("first record of the new store = %+v, want n 1, g 2", got)
+	}
+}
