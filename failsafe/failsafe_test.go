@@ -245,6 +245,16 @@ func TestLeavingFailsafe(t *testing.T) {
 		{"heartbeats alone", func(x *site) { x.run(2*h/10, true) }, Probation},
 		{"a statement before the heartbeats", func(x *site) { x.none("W1"); x.run(10*m, true) }, Probation},
 		{"heartbeats and a statement, not stable yet", func(x *site) { x.beat(); x.none("W1"); x.run(59*s, true) }, Probation},
+		{"heartbeats twice as often as expected are no quicker way out", func(x *site) {
+			for range 4 {
+				x.beat()
+				x.none("W1")
+				x.run(14*s, false)
+				x.now += s
+			}
+			x.now -= s
+			x.step(Inputs{})
+		}, Probation},
 		{"heartbeats and a statement, stable", func(x *site) { x.run(90*s, true); x.none("W1"); x.run(30*s, true) }, Restoring},
 		{"three heartbeats in a burst", func(x *site) { x.beat(); x.beat(); x.beat(); x.none("W1"); x.run(61*s, false) }, Probation},
 		{"a limit is a statement", func(x *site) {
