@@ -269,6 +269,38 @@ func TestEveryOutageIsLikeTheFirst(t *testing.T) {
 	})
 }
 
+// When the whole link was away, a meter in probe mode is asked as soon as the
+// link is back, and not up to half a minute later.
+func TestOutageEndsProbeMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, a, b := &metertest.Link{}, steady(), steady()
+		a.Break(errGone)
+		r := newRig(t, link, 0, Way{"W1", s, a}, Way{"W2", s, b})
+		r.at(4*s + 200*ms) // W1 was silent at 0, 1 and 2 s: next probe at 32 s
+		if a.Reads() != 3 {
+			t.Fatalf("W1 was asked %d times, want 3", a.Reads())
+		}
+		link.Break(errGone)
+		b.Break(errGone)
+		r.at(4*s + 800*ms) // W2 has lost the link at 4.5 s
+		link.Break(nil)
+		a.Break(nil)
+		b.Break(nil)
+		r.at(6*s + 600*ms)
+		for _, st := range r.bus.Stats().Ways {
+			if st.State != OK {
+				t.Errorf("%s is %v, want ok", st.Way, st.State)
+			}
+		}
+		for _, msg := range []string{"meter silent", "meter answers again"} {
+			if n := strings.Count(r.log.String(), msg); n != 1 {
+				t.Errorf("%q logged %d times, want once:\n%s", msg, n, &r.log)
+			}
+		}
+		r.stop()
+	})
+}
+
 func TestJitterStaysWithinAFifth(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		draw := rapid.Float64Range(0, 0.999999).Draw(t, "draw")

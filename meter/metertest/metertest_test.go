@@ -175,7 +175,11 @@ func TestOnWrite(t *testing.T) {
 	v.expect("0001 0000 0006 11 10 0001 0002")
 	v.send("0002 0000 0006 11 05 0007 0000")
 	v.expect("0002 0000 0006 11 05 0007 0000")
-	for _, want := range []Write{{Addr: 1, Value: 10}, {Addr: 2, Value: 0x102}, {Coil: true, Addr: 7}} {
+	v.send("0003 0000 0006 11 05 0007 ff00")
+	v.expect("0003 0000 0006 11 05 0007 ff00")
+	for _, want := range []Write{
+		{Addr: 1, Value: 10}, {Addr: 2, Value: 0x102}, {Coil: true, Addr: 7}, {Coil: true, Addr: 7, Value: 1},
+	} {
 		if w := <-got; w != want {
 			t.Errorf("told of %+v, want %+v", w, want)
 		}
