@@ -16,7 +16,8 @@
 // not know MQTT or DNP3.
 //
 // Requirements: R7 (failsafe trigger), R9, R10 (load management signal), R12
-// (restart), R13 (loss of communications), R14 (blocks of current).
+// (restart), R12b (override), R13 (loss of communications), R14 (blocks of
+// current), R19 (transformer).
 package failsafe
 
 import (
@@ -33,7 +34,10 @@ type Config struct {
 	Groups  []Group
 	Issuers []string // who may send heartbeats and commands
 	Timers  Timers
-	Seed    [32]byte // of this device; spreads what a fleet would do at once
+	// Transformer is the firm current of the transformer per phase, 0 where it
+	// is no constraint.
+	Transformer meter.Milliamps
+	Seed        [32]byte // of this device; spreads what a fleet would do at once
 }
 
 // Way is one LV way with its rating.
@@ -66,6 +70,7 @@ type Timers struct {
 	Bumpless         time.Duration // longest planned stop after which limits resume
 	Remember         time.Duration // how long a command's id is known
 	Sample           time.Duration // age above which a current is no longer good for a raise
+	Blind            time.Duration // without a good current: the failsafe limit on that phase
 }
 
 // DefaultTimers returns the timers of a real site.
@@ -85,6 +90,7 @@ func DefaultTimers() Timers {
 		Bumpless:         60 * time.Second,
 		Remember:         7 * 24 * time.Hour,
 		Sample:           10 * time.Second,
+		Blind:            60 * time.Second,
 	}
 }
 
@@ -145,6 +151,7 @@ type Inputs struct {
 	Heartbeats []Heartbeat
 	Limits     []LimitCommand
 	Cancels    []CancelCommand
+	Overrides  []OverrideCommand
 	Feedback   []Feedback
 	Loads      []Load
 	Clock      meter.Clock
@@ -224,7 +231,7 @@ type Condition struct {
 // Ack is one rung of a command's ladder.
 type Ack struct {
 	ID      string
-	Command string // limit, cancel
+	Command string // limit, cancel, override
 	Stage   Stage
 	Code    Code
 	Groups  []string // those concerned
@@ -268,6 +275,7 @@ const (
 	WasCancelled   Code = "CANCELLED"
 	RetainedRefuse Code = "RETAINED"
 	TooMany        Code = "TOO_MANY"
+	LocalHolds     Code = "LOCAL_OVERRIDE" // a local override governs the target
 )
 
 // Events are what a step has to tell.

@@ -44,6 +44,7 @@ type site struct {
 	seq    uint64
 	clock  meter.Clock
 	load   meter.Milliamps
+	tx     [3]meter.Milliamps
 	blind  bool
 	ev     Events
 	set    []Setpoint
@@ -71,6 +72,9 @@ func (x *site) step(in Inputs) {
 			}
 		}
 		in.Loads = append(in.Loads, l)
+	}
+	if x.e.cfg.Transformer > 0 {
+		in.Loads = append(in.Loads, Load{Way: TX, At: x.now, I: x.tx, Quality: [3]meter.Quality{meter.Good, meter.Good, meter.Good}})
 	}
 	before, err := Encode(x.s)
 	if err != nil {
@@ -488,9 +492,9 @@ func TestLimitsGoUpByARampOnly(t *testing.T) {
 		high  meter.Milliamps
 	}{
 		{"with headroom a tenth of the rating a minute", 50_000, false, 2 * m, 40_000, 44_000},
-		{"near the rating three amperes a minute", 290_000, false, 2 * m, 29_000, 30_000},
+		{"near the rating three amperes a minute", 270_000, false, 2 * m, 29_000, 30_000},
 		{"not at all without a measurement", 50_000, true, 2 * m, 24_000, 24_000},
-		{"export is no load", -290_000, false, 2 * m, 40_000, 44_000},
+		{"export is no load", -400_000, false, 2 * m, 40_000, 44_000},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -52,6 +52,9 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 			most, rule, source = a, RuleCommand, c.ID
 		}
 	}
+	if r.blind(g) && cfg.Failsafe < most {
+		most, rule, source = cfg.Failsafe, RuleUnmeasured, ""
+	}
 	if w.State.restricted() {
 		limit, why := cfg.Failsafe, RuleFailsafe
 		if w.State == Failsafe && w.RampEnd > r.now {
@@ -60,6 +63,11 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 		if limit < most {
 			most, rule, source = limit, why, ""
 		}
+	}
+	most, rule, source = r.overridden(g, most, rule, source)
+	// Protection last: nobody's override lifts it.
+	if gs := &r.s.Groups[g]; gs.Capped && gs.Cap < most {
+		most, rule, source = gs.Cap, RuleProtection, ""
 	}
 	return most, rule, source
 }
@@ -70,7 +78,7 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 // 80 % or is not measured.
 func (r *run) entry(g int, w *WayState) (meter.Milliamps, Rule) {
 	cfg, from := &r.cfg.Groups[g], r.s.Groups[g].From
-	if from <= cfg.Failsafe || r.highest(g) >= 800 {
+	if from <= cfg.Failsafe || r.highest(g) >= slowAbove {
 		return cfg.Failsafe, RuleFailsafe
 	}
 	left, whole := int64((w.RampEnd-r.now)/time.Millisecond), int64((w.RampEnd-w.RampStart)/time.Millisecond)
@@ -87,14 +95,15 @@ func (r *run) entry(g int, w *WayState) (meter.Milliamps, Rule) {
 func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 	gs, cfg, t := &r.s.Groups[g], &r.cfg.Groups[g], &r.cfg.Timers
 	load := r.highest(g)
-	if load == unmeasured {
+	o := r.governing(cfg.ID)
+	if load == unmeasured && (o == nil || !o.Local || o.Kind != Release) {
 		gs.Raised = r.now
 		return gs.Limit, RuleBlind
 	}
 	elapsed := int64((r.now - gs.Raised) / time.Millisecond)
 	slow := int64(t.RestoreSlow) * elapsed / time.Minute.Milliseconds()
 	up := slow
-	if period := t.RestorePeriod.Milliseconds(); load < 800 {
+	if period := t.RestorePeriod.Milliseconds(); load < slowAbove {
 		up = int64(most - gs.Limit)
 		if period > 0 {
 			up = int64(cfg.Rating) * min(elapsed, period) / period
@@ -108,32 +117,6 @@ func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 		gs.Raised = r.now
 	}
 	return gs.Limit + step, RuleRestore
-}
-
-// unmeasured is the load of a group of which a phase is not measured: above
-// every other.
-const unmeasured = 1 << 30
-
-// highest is the highest load of the group's phases in thousandths of the
-// way's rating. Export is no load: shedding charging would make it worse.
-func (r *run) highest(g int) int64 {
-	cfg := &r.cfg.Groups[g]
-	way := &r.cfg.Ways[r.wayOf[g]]
-	i := slices.IndexFunc(r.loads, func(l Load) bool { return l.Way == way.ID })
-	if i < 0 || r.now-r.loads[i].At > r.cfg.Timers.Sample {
-		return unmeasured
-	}
-	var high int64
-	for p, used := range cfg.Phases {
-		if !used {
-			continue
-		}
-		if r.loads[i].Quality[p] != meter.Good || way.Rating[p] <= 0 {
-			return unmeasured
-		}
-		high = max(high, int64(r.loads[i].I[p])*1000/int64(way.Rating[p]))
-	}
-	return high
 }
 
 // feedback takes an actuator's answer.

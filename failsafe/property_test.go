@@ -32,9 +32,15 @@ func TestPromises(t *testing.T) {
 		var promised []promise
 		silent := time.Duration(0) // process time since the last heartbeat that counts
 		ever := false
-		stated := map[string]bool{} // a statement since the way was last in failsafe, while heard
+		released := map[string]time.Duration{} // time left of a release, by real time
+		releasedFor := map[string]time.Duration{}
+		steppedBack := false
+		stated := map[string]bool{}            // a statement since the way was last in failsafe, while heard
 		track := func(d time.Duration) {
 			silent += d
+			for g := range released {
+				released[g] -= d
+			}
 			kept := promised[:0]
 			for _, p := range promised {
 				gone := d
@@ -90,6 +96,12 @@ func TestPromises(t *testing.T) {
 			}
 		}
 		resume := func(from State, down time.Duration, planned bool) {
+			for g := range released {
+				released[g] -= down
+				if steppedBack { // then only the time left when it was stored bounds it
+					released[g] = releasedFor[g]
+				}
+			}
 			limits := map[string]meter.Milliamps{}
 			for _, g := range x.s.Groups {
 				limits[g.ID] = g.Limit
@@ -112,7 +124,10 @@ func TestPromises(t *testing.T) {
 			for _, w := range x.s.Ways {
 				stated[w.ID] = w.Statement && planned
 			}
-			track(0)
+			if planned {
+				ever = x.s.Ever
+			}
+			step(Inputs{}) // before anything is told to an actuator
 		}
 		beat := func(rt *rapid.T) {
 			ever, silent = true, 0
@@ -139,10 +154,13 @@ func TestPromises(t *testing.T) {
 					if (!ever || silent >= cfg.Timers.HeartbeatTimeout) && !w.State.restricted() {
 						rt.Fatalf("way %s is %v after %v of silence", w.ID, w.State, silent)
 					}
-					if w.State.restricted() && g.Limit > c.Failsafe {
+					if w.State.restricted() && g.Limit > c.Failsafe && released[g.ID] <= 0 {
 						rt.Fatalf("%s at %d in %v, failsafe limit %d", g.ID, g.Limit, w.State, c.Failsafe)
 					}
 					for _, p := range promised {
+						if released[g.ID] > 0 {
+							continue // a person suspended it
+						}
 						if p.group == g.ID && p.from <= 0 && p.left > 0 && g.Limit > p.limit {
 							rt.Fatalf("%s at %d, promised %d for another %v", g.ID, g.Limit, p.limit, p.left)
 						}
@@ -198,7 +216,7 @@ func TestPromises(t *testing.T) {
 					}
 					promised = append(promised, promise{id: c.ID, group: g.ID, limit: c.Amount.For(&g), from: ahead,
 						left: c.Duration, end: x.wall().Add(ahead + c.Duration)})
-					if now := x.s.Groups[i].Limit; ahead == 0 && now > c.Amount.For(&g) {
+					if now := x.s.Groups[i].Limit; ahead == 0 && now > c.Amount.For(&g) && released[g.ID] <= 0 {
 						rt.Fatalf("%s at %d, not at once at %d", g.ID, now, c.Amount.For(&g))
 					} else if now > old.Groups[i].Limit && old.Groups[i].Rule == RuleCommand {
 						rt.Fatalf("a limit raised %s from %d to %d", g.ID, old.Groups[i].Limit, now)
@@ -247,8 +265,31 @@ func TestPromises(t *testing.T) {
 				resume(st, down, true)
 				ever = x.s.Ever
 			},
+			"override": func(rt *rapid.T) {
+				x.seq++
+				id := time.Duration(x.seq).String()
+				c := OverrideCommand{ID: id, Hash: id, Issuer: "scada-1", Epoch: 1, Seq: x.seq, Expires: x.wall().Add(m),
+					Local: rapid.Bool().Draw(rt, "local"), Target: Target{Groups: []string{rapid.SampledFrom([]string{"G1", "G2", "G3"}).Draw(rt, "group")}},
+					Kind: OverrideKind(rapid.IntRange(1, 4).Draw(rt, "kind")), Amount: Amount{Amps, 9_000}, By: "T. Ester",
+					For: time.Duration(rapid.IntRange(1, 3600).Draw(rt, "for")) * s}
+				step(Inputs{Overrides: []OverrideCommand{c}})
+				if !accepted(id) {
+					return
+				}
+				g := c.Target.Groups[0]
+				switch delete(released, g); c.Kind {
+				case Release:
+					released[g], releasedFor[g] = c.For, c.For
+				case HoldOff, LimitTo:
+					if got := x.group(g).Limit; got > 9_000 || c.Kind == HoldOff && got > 0 {
+						rt.Fatalf("%s at %d under override %v", g, got, c.Kind)
+					}
+				}
+			},
 			"clock steps": func(rt *rapid.T) {
-				x.skew += time.Duration(rapid.IntRange(-90000, 90000).Draw(rt, "by")) * s
+				by := time.Duration(rapid.IntRange(-90000, 90000).Draw(rt, "by")) * s
+				x.skew += by
+				steppedBack = steppedBack || by < 0
 				step(Inputs{})
 			},
 			"clock lost or found": func(rt *rapid.T) {

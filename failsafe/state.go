@@ -39,6 +39,9 @@ type State struct {
 	Commands []Command // scheduled and active
 	Known    []Known   // ids seen, oldest first
 	Lost     bool      // the state of before was lost; until a statement
+
+	Overrides   []Override
+	Constraints []Constraint
 }
 
 // Token is the highest heartbeat of one issuer.
@@ -80,6 +83,8 @@ type GroupState struct {
 	Actuation Actuation
 	Feedback  meter.Milliamps
 	Answered  time.Duration // when the actuator last answered
+	Capped    bool          // by protection, at Cap
+	Cap       meter.Milliamps
 }
 
 // Rule names what decides a group's limit.
@@ -93,6 +98,10 @@ const (
 	RuleEntry    Rule = "failsafe entry ramp"
 	RuleRestore  Rule = "restore ramp"
 	RuleBlind    Rule = "no increase without a good measurement"
+
+	RuleUnmeasured Rule = "not measured for a minute: failsafe limit"
+	RuleProtection Rule = "overload protection"
+	RuleOverride   Rule = "override"
 )
 
 // Command is a limit that was accepted.
@@ -150,7 +159,20 @@ func (e *Engine) New(now time.Duration, wall time.Time, lost bool) State {
 	for _, g := range e.cfg.Groups {
 		s.Groups = append(s.Groups, newGroup(g, now))
 	}
+	for _, w := range e.cfg.Ways {
+		s.Constraints = append(s.Constraints, newConstraints(w.ID, now)...)
+	}
+	if e.cfg.Transformer > 0 {
+		s.Constraints = append(s.Constraints, newConstraints(TX, now)...)
+	}
 	return s
+}
+
+func newConstraints(way string, now time.Duration) (all []Constraint) {
+	for p := range meter.Phase(meter.Phases) {
+		all = append(all, Constraint{Way: way, Phase: p, Good: now})
+	}
+	return all
 }
 
 func (e *Engine) newWay(id string, now time.Duration, wall time.Time, lost bool) WayState {
@@ -219,6 +241,13 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		} else {
 			g.Limit = min(was.Limit, g.Limit)
 		}
+		g.Capped, g.Cap = was.Capped, was.Cap
+	}
+	for _, o := range old.Overrides {
+		o.Groups = slices.DeleteFunc(slices.Clone(o.Groups), func(id string) bool { return e.group(id) < 0 })
+		o.End += shift
+		o.Restored = true
+		s.Overrides = append(s.Overrides, o)
 	}
 	for _, c := range old.Commands {
 		c.Groups = slices.DeleteFunc(slices.Clone(c.Groups), func(id string) bool { return e.group(id) < 0 })
@@ -258,6 +287,8 @@ func (s State) clone() State {
 	s.Groups = slices.Clone(s.Groups)
 	s.Known = slices.Clone(s.Known)
 	s.Commands = slices.Clone(s.Commands)
+	s.Overrides = slices.Clone(s.Overrides)
+	s.Constraints = slices.Clone(s.Constraints)
 	for i := range s.Commands {
 		s.Commands[i].Groups = slices.Clone(s.Commands[i].Groups)
 	}

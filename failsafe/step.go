@@ -29,8 +29,14 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	for _, c := range in.Limits {
 		r.limit(c)
 	}
+	for _, c := range in.Overrides {
+		r.override(c)
+	}
 	r.lifecycle()
+	r.expire()
 	r.authority()
+	r.constraints()
+	r.protect()
 	r.limits()
 	r.settle()
 	for _, f := range in.Feedback {
@@ -214,7 +220,7 @@ func (r *run) settle() {
 		}
 		for _, g := range r.groups[i] {
 			switch r.s.Groups[g].Rule {
-			case RuleCommand:
+			case RuleCommand, RuleProtection, RuleUnmeasured, RuleOverride:
 				if to == Free {
 					to, why = Limited, CommandActive
 				}
@@ -253,6 +259,9 @@ func (r *run) deadline() time.Duration {
 		if w.RampEnd > r.now {
 			at(r.now + time.Second)
 		}
+	}
+	for i := range r.s.Overrides {
+		at(r.s.Overrides[i].End)
 	}
 	for i := range r.s.Commands {
 		c := &r.s.Commands[i]

@@ -3,6 +3,7 @@ package uplink
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lvagent/agent/message"
@@ -15,30 +16,31 @@ var errStoreReplaced = errors.New("numbers went back: the store was replaced")
 
 // lane is one stream on its way out over one connection.
 type lane struct {
-	name     string
-	class    message.Class
-	next     uint64 // of the snapshot
-	cursor   uint64 // number of the next record to read
-	page     []Record
-	read     int  // records of page that are sent
-	dry      bool // nothing to read until the next snapshot
-	snapshot int  // the last one that had the stream
+	name   string
+	class  message.Class
+	next   uint64 // of the snapshot
+	cursor uint64 // number of the next record to read
+	page   []Record
+	read   int  // records of page that are sent
+	dry    bool // nothing to read until the next snapshot
+	listed bool // in the snapshot
 }
 
 // lanes chooses what is sent next.
 type lanes struct {
-	box       Outbox
-	all       []*lane
-	byName    map[string]*lane
-	streams   []Stream
-	snapshots int
+	box     Outbox
+	all     []*lane
+	byName  map[string]*lane
+	streams []Stream
 }
 
 // refresh takes a snapshot of the outbox. A new stream starts at its oldest
-// record.
+// record; one that is gone is forgotten.
 func (ls *lanes) refresh() error {
 	ls.streams = ls.box.Streams(ls.streams[:0])
-	ls.snapshots++
+	for _, l := range ls.all {
+		l.listed = false
+	}
 	for _, st := range ls.streams {
 		l := ls.byName[st.Name]
 		if l == nil {
@@ -49,8 +51,14 @@ func (ls *lanes) refresh() error {
 		if st.Next < l.cursor {
 			return fmt.Errorf("stream %s, next %d after %d: %w", st.Name, st.Next, l.cursor, errStoreReplaced)
 		}
-		l.class, l.next, l.dry, l.snapshot = st.Class, st.Next, false, ls.snapshots
+		l.class, l.next, l.dry, l.listed = st.Class, st.Next, false, true
 	}
+	ls.all = slices.DeleteFunc(ls.all, func(l *lane) bool {
+		if !l.listed {
+			delete(ls.byName, l.name)
+		}
+		return !l.listed
+	})
 	return nil
 }
 
@@ -59,7 +67,7 @@ func (ls *lanes) head(l *lane) (*Record, error) {
 	if l.read < len(l.page) {
 		return &l.page[l.read], nil
 	}
-	if l.dry || l.cursor >= l.next || l.snapshot != ls.snapshots {
+	if l.dry || l.cursor >= l.next {
 		return nil, nil
 	}
 	page, err := ls.box.Read(l.name, l.cursor, l.page[:0], pageRecords)
@@ -117,7 +125,7 @@ func (ls *lanes) choose(now time.Time) (best choice, found bool, err error) {
 		if r == nil {
 			continue
 		}
-		late := message.Late(l.name, r.At, now)
+		late := message.Late(r.Stream, r.At, now)
 		c := choice{lane: l, record: r, rank: rank(l.class, late)}
 		c.backlog = c.rank > 1
 		if !found || c.rank < best.rank || c.rank == best.rank && c.record.At.Before(best.record.At) {

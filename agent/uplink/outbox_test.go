@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -54,6 +55,25 @@ func (o *outbox) fill(stream string, at time.Time, n int) {
 		bodies[i] = fmt.Sprintf(`{"x":"%s-%d"}`, stream, i+1)
 	}
 	o.put(stream, at, bodies...)
+}
+
+// repeat offers records of a stream once more, as a stream called name.
+func (o *outbox) repeat(name, stream string, from, to uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.order = append(o.order, name)
+	o.first[name], o.next[name] = from, to+1
+	for n := from; n <= to; n++ {
+		o.records[name] = append(o.records[name], Record{Stream: stream, N: n, G: 1, At: old, Body: []byte(`{"x":"again"}`)})
+	}
+	o.wake <- struct{}{}
+}
+
+// end removes a stream.
+func (o *outbox) end(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.order = slices.DeleteFunc(o.order, func(s string) bool { return s == name })
 }
 
 // lose drops the records of a stream without saying so.
@@ -117,6 +137,12 @@ func (o *outbox) acked(stream string) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.acks[stream]
+}
+
+func (o *outbox) nextOf(stream string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next[stream]
 }
 
 func (o *outbox) readCount() int {

@@ -398,8 +398,8 @@ func (s *session) publishNext() bool {
 	}
 	c.lane.read++
 	f.lane, f.n, f.backlog = c.lane, r.N, c.backlog
-	f.payload = message.Seal(f.payload[:0], r.Body, c.lane.name, r.N, r.G)
-	s.publish(f, s.u.cfg.Topics.Route(c.lane.name, r.At, now), false)
+	f.payload = message.Seal(f.payload[:0], r.Body, r.Stream, r.N, r.G)
+	s.publish(f, s.u.cfg.Topics.Route(r.Stream, r.At, now), false)
 	return true
 }
 

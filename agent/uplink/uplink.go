@@ -7,13 +7,11 @@
 // read a record twice, with equal content, but misses none, and reads a stream's
 // records in order the first time. (A broker that acknowledges before it delivers
 // can still mix up two connections; the number in each record tells.) An
-// acknowledgement does not say that the broker's disk has it: that is why the
-// store keeps records for a while and sends them again on demand.
+// acknowledgement does not say that the record is on the broker's disk.
 //
-// The package does not say
-// what a message means (agent/message), does not keep anything across a restart
-// (buffer), and draws no conclusion from a connection: that the broker answers
-// does not mean that the centre is alive.
+// The package does not say what a message means (agent/message), does not keep
+// anything across a restart (buffer), and draws no conclusion from a connection:
+// that the broker answers does not mean that the centre is alive.
 //
 // The MQTT library is given as little to do as possible, because left to itself
 // it reports messages as delivered that were not: each connection has a client
@@ -60,7 +58,9 @@ type Outbox interface {
 }
 
 // Stream is one stream of the outbox; its records are those with numbers from
-// First to Next-1.
+// First to Next-1. Numbers of a stream never go back. A stream that repeats
+// records of another one, as the centre may ask for, has a name of its own each
+// time, and is there until its last record is acknowledged.
 type Stream struct {
 	Name        string
 	Class       message.Class
@@ -69,7 +69,7 @@ type Stream struct {
 
 // Record is one stored record.
 type Record struct {
-	Stream string
+	Stream string // that it is published as: not the one it was read from, where that repeats another
 	N      uint64
 	G      uint32
 	At     time.Time // when it was due

@@ -542,6 +542,34 @@ func TestStoreDropsRecords(t *testing.T) {
 	eventually(t, "the record after the hole", func() bool { return box.acked("hh/W3") == 6 })
 }
 
+// A stream that repeats another one is published as that one, with the old
+// numbers, on the topic for what is late.
+func TestRepeatedRecords(t *testing.T) {
+	box := newOutbox()
+	box.fill("hh/W3", now, 5)
+	s := startScript(t, &script{})
+	r := start(t, s.addr, box, nil)
+	eventually(t, "the records", func() bool { return box.acked("hh/W3") == 5 })
+	for _, name := range []string{"resend/c1", "resend/c2", "resend/c1"} {
+		from := s.count()
+		box.repeat(name, "hh/W3", 2, 3)
+		eventually(t, name, func() bool { return s.count() == from+2 })
+		eventually(t, name+" acknowledged", func() bool { return box.acked(name) == 3 })
+		for i, h := range s.all()[from:] {
+			if h.topic != topics.Route("hh/W3", old, now) || h.stream != "hh/W3" || h.n != uint64(i)+2 {
+				t.Errorf("repeated as %+v", h)
+			}
+		}
+		// Gone for at least one snapshot, a name may come again.
+		box.end(name)
+		box.fill("ack", now, 1)
+		eventually(t, "a later record", func() bool { return box.acked("ack") == box.nextOf("ack")-1 })
+	}
+	if n := r.State().Reconnects; n != 0 {
+		t.Errorf("%d reconnects", n)
+	}
+}
+
 func TestStoreNotReadable(t *testing.T) {
 	box := newOutbox()
 	box.failReads(errors.New("disk gone"))

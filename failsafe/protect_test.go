@@ -1,0 +1,93 @@
+package failsafe
+
+import (
+	"testing"
+	"time"
+
+	"lvagent/meter"
+)
+
+func TestOverloadIsShed(t *testing.T) {
+	tests := []struct {
+		name  string
+		load  meter.Milliamps // of 300 A
+		after time.Duration
+		shed  bool
+	}{
+		{"at 95 %", 285_000, 10 * m, false},
+		{"just above 95 %, 29 s", 286_000, 29 * s, false},
+		{"just above 95 %, 31 s", 286_000, 32 * s, true},
+		{"above 115 %, at once", 346_000, s, true},
+		{"the same in export", -346_000, 10 * m, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			x := newSite(t, testConfig())
+			x.free()
+			x.load = tt.load
+			x.run(tt.after, true)
+			if got := x.group("G1").Limit < 96_000; got != tt.shed {
+				t.Errorf("limit after %v = %d, shed %v, want %v", tt.after, x.group("G1").Limit, got, tt.shed)
+			}
+		})
+	}
+}
+
+// What was shed stays shed until the phase is clearly below its target, and
+// then comes back a few amperes a minute.
+func TestShedLoadComesBackSlowly(t *testing.T) {
+	x := newSite(t, testConfig())
+	x.free()
+	x.load = 350_000
+	x.run(20*s, true)
+	low := x.group("G1").Limit
+	if low > 60_000 {
+		t.Fatalf("limit after 20 s at 117 %% = %d", low)
+	}
+	x.load = 275_000 // between where it sheds and where it lets go
+	x.run(10*m, true)
+	if got := x.group("G1").Limit; got != low {
+		t.Errorf("limit at 92 %% went from %d to %d", low, got)
+	}
+	x.load = 260_000
+	x.run(2*m+s, true)
+	if got := x.group("G1").Limit; got <= low || got > low+7000 {
+		t.Errorf("limit two minutes after the load fell = %d, from %d; want a few amperes more", got, low)
+	}
+}
+
+// P2: the transformer is a constraint on every group of the site, though each
+// way is within its own rating.
+func TestTransformerIsAConstraint(t *testing.T) {
+	cfg := testConfig()
+	cfg.Transformer = 400_000
+	x := newSite(t, cfg)
+	x.free()
+	x.tx = [3]meter.Milliamps{480_000, 0, 0}
+	x.run(5*s, true)
+	if got := x.group("G1").Limit; got >= 96_000 {
+		t.Errorf("G1 on the overloaded phase = %d, not shed", got)
+	}
+	if got := x.group("G3").Limit; got != 32_000 {
+		t.Errorf("G3 on another phase = %d, want its rating", got)
+	}
+}
+
+func TestAWayThatIsNotMeasured(t *testing.T) {
+	x := newSite(t, testConfig())
+	x.free()
+	x.blind = true
+	x.run(59*s, true)
+	if got := x.group("G1").Limit; got != 96_000 {
+		t.Errorf("limit after 59 s without measurement = %d, want no change", got)
+	}
+	x.run(3*s, true)
+	if g := x.group("G1"); g.Limit != 24_000 || g.Rule != RuleUnmeasured {
+		t.Errorf("limit after a minute = %d by %q, want the failsafe limit", g.Limit, g.Rule)
+	}
+	x.blind = false
+	x.run(15*m, true)
+	if got := x.group("G1").Limit; got != 96_000 {
+		t.Errorf("limit after the meter came back = %d, want the rating", got)
+	}
+}
