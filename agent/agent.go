@@ -164,24 +164,7 @@ func (a *Agent) buildBuses() map[string]core.Output {
 		byURL[b.url] = bus
 		a.buses = append(a.buses, bus)
 	}
-	outputs := map[string]core.Output{}
-	for _, out := range a.site.outputs {
-		bus := byURL[out.url]
-		outputs[out.group] = func(group string, limit milliamps) bool {
-			return bus.Do(poll.Job{
-				Do: func() error {
-					got, err := out.register.Apply(a.site.client(out.url), limit)
-					if err != nil {
-						a.log.Warn("limit not carried out", "group", group, "err", err)
-					}
-					a.loop.Feedback(failsafe.Feedback{Group: group, Told: limit, Limit: got, OK: err == nil})
-					return gone(err)
-				},
-				Down: func(error) {},
-			})
-		}
-	}
-	return outputs
+	return a.outputs(byURL)
 }
 
 // Run runs the agent until ctx ends, then stops it in order.

@@ -180,8 +180,6 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 	return buses
 }
 
-func (s *Site) client(url string) *modbus.Client { return s.clients[url] }
-
 // gone returns err if it means that the connection is lost; an exception is an
 // answer, and how the write went is said elsewhere.
 func gone(err error) error {

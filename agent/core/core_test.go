@@ -265,25 +265,39 @@ func TestWhatIsNotACommandIsRefused(t *testing.T) {
 	}
 }
 
-// One write per group is under way at a time, and the newest limit wins.
-func TestAMuteActuatorIsNotFlooded(t *testing.T) {
+// An answer to an older limit is no answer to the newest.
+func TestAnOldAnswerConfirmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.end()
 		r.pass(time.Second)
 		r.mute = true
 		r.limit("c1", `{"amps":10}`)
-		r.limit("c2", `{"amps":8}`)
-		r.limit("c3", `{"amps":6}`)
-		r.pass(10 * time.Second)
-		if n := len(r.told); n != 2 || r.last() != 10_000 {
-			t.Fatalf("told %v, want one write under way", r.told)
+		r.limit("c2", `{"amps":6}`)
+		r.loop.Feedback(failsafe.Feedback{Group: "G1", Told: 10_000, Limit: 10_000, OK: true})
+		r.pass(2 * time.Second)
+		if got := fmt.Sprint(r.stages("c2")); got != "[received active]" {
+			t.Errorf("ladder of c2 = %s, before its limit was read back", got)
+		}
+		r.loop.Feedback(failsafe.Feedback{Group: "G1", Told: 6_000, Limit: 6_000, OK: true})
+		r.pass(time.Second)
+		if got := fmt.Sprint(r.stages("c2")); got != "[received active actuated]" {
+			t.Errorf("ladder of c2 = %s", got)
 		}
 		r.mute = false
-		r.loop.Feedback(failsafe.Feedback{Group: "G1", Told: 10_000, Limit: 10_000, OK: true})
-		synctest.Wait()
-		if got := r.last(); got != 6_000 {
-			t.Errorf("after the answer = %d, want the newest limit 6000", got)
+	})
+}
+
+// A stop waits for the actuators, but not for ever.
+func TestStopGivesUpOnAMuteActuator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.pass(time.Second)
+		r.mute = true
+		began := time.Now()
+		r.end()
+		if took := time.Since(began); took != stopWithin {
+			t.Errorf("stop took %v, want %v", took, stopWithin)
 		}
 	})
 }

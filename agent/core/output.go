@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"lvagent/failsafe"
@@ -16,7 +17,6 @@ type output struct {
 	after uint64
 	told  meter.Milliamps // the last one that was started
 	ever  bool
-	busy  bool
 	fails int
 	again time.Duration // not before this, after a failure
 	due   bool          // to be written again although nothing changed
@@ -46,21 +46,21 @@ func (o *output) commit(saved uint64) {
 	}
 }
 
-// actuate starts what is to be written. One write per group is under way at a
-// time; what changes meanwhile goes with the next.
+// actuate tells the actuators what changed. What is not written yet when it
+// changes again is never written.
 func (l *Loop) actuate() {
 	now := l.Now()
 	for i := range l.outputs {
 		o := &l.outputs[i]
 		changed := !o.ever || o.want != o.told
-		if o.apply == nil || o.busy || !changed && !o.due {
+		if o.apply == nil || !changed && !o.due {
 			continue
 		}
 		if now < o.again && !(o.ever && o.want < o.told) {
 			continue
 		}
 		g := l.Config.Groups[i].ID
-		o.told, o.ever, o.busy, o.due, o.wrote = o.want, true, true, false, now
+		o.told, o.ever, o.due, o.wrote = o.want, true, false, now
 		if !o.apply(g, o.want) {
 			l.takeFeedback(failsafe.Feedback{Group: g, Told: o.want})
 		}
@@ -74,7 +74,6 @@ func (l *Loop) takeFeedback(f failsafe.Feedback) {
 			continue
 		}
 		o := &l.outputs[i]
-		o.busy = false
 		if f.OK && f.Limit <= f.Told {
 			o.fails, o.again = 0, 0
 		} else {
@@ -90,7 +89,7 @@ func (l *Loop) takeFeedback(f failsafe.Feedback) {
 // that was power-cycled does not stay at what it woke up with.
 func (l *Loop) refresh(now time.Duration) {
 	for i := range l.outputs {
-		if o := &l.outputs[i]; o.ever && !o.busy && now-o.wrote >= refreshOutputs {
+		if o := &l.outputs[i]; o.ever && now-o.wrote >= refreshOutputs {
 			o.due = true
 		}
 	}
@@ -108,36 +107,25 @@ func (l *Loop) stop() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	answered := func() bool {
-		for i := range l.outputs {
-			if o := &l.outputs[i]; o.apply != nil && (o.busy || o.want != o.told) {
-				return false
-			}
+	resting := make([]bool, len(l.outputs))
+	for i := range l.outputs {
+		if o := &l.outputs[i]; o.apply == nil || !o.apply(l.Config.Groups[i].ID, o.want) {
+			resting[i] = true // nothing to wait for
 		}
-		return true
 	}
-	for l.startRest(); !answered(); l.startRest() {
+	for slices.Contains(resting, false) {
 		select {
 		case <-ctx.Done():
 			l.Log.Error("outputs not all at rest", "within", stopWithin.String())
 			l.save()
 			return
 		case f := <-l.feedback:
-			for i := range l.Config.Groups {
-				if l.Config.Groups[i].ID == f.Group {
-					l.outputs[i].busy = false
+			for i := range l.outputs {
+				if l.Config.Groups[i].ID == f.Group && (f.Told == l.outputs[i].want || !f.OK) {
+					resting[i] = true
 				}
 			}
 		}
 	}
 	l.save()
-}
-
-// startRest writes the rest limits that are not written yet.
-func (l *Loop) startRest() {
-	for i := range l.outputs {
-		if o := &l.outputs[i]; o.apply != nil && !o.busy && o.want != o.told {
-			o.told, o.busy = o.want, o.apply(l.Config.Groups[i].ID, o.want)
-		}
-	}
 }
