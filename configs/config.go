@@ -12,6 +12,7 @@ package configs
 import (
 	"embed"
 	"fmt"
+	"math"
 	"time"
 
 	"lvagent/failsafe"
@@ -44,7 +45,15 @@ type Config struct {
 type Site struct {
 	ID          string  `mapstructure:"id" doc:"Agent id: MQTT client id, topic level and certificate CN. Letters, digits, _ and -, at most 64."`
 	Name        string  `mapstructure:"name" doc:"What people call it."`
-	Transformer float64 `mapstructure:"transformer_kva" doc:"Rating of the transformer in kVA."`
+	Transformer float64 `mapstructure:"transformer_kva" doc:"Rating of the transformer in kVA. With it the sum of the ways is measured as the pseudo-way TX."`
+	Firm        float64 `mapstructure:"firm_kva" doc:"Firm capacity in kVA, which charging must respect. Default the rating."`
+}
+
+// FirmCurrent is the firm capacity as a current per phase, at the 415 V between
+// lines at which transformers for LV networks are rated; 0 without a
+// transformer.
+func (s *Site) FirmCurrent() meter.Milliamps {
+	return meter.Milliamps(s.Firm * 1e6 / (415 * math.Sqrt(3)))
 }
 
 // Clock is the source of wall-clock time.

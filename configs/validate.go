@@ -15,6 +15,9 @@ import (
 
 // complete fills in what follows from other settings.
 func (c *Config) complete(s *Source) {
+	if c.Site.Firm == 0 {
+		c.Site.Firm = c.Site.Transformer
+	}
 	for i := range c.Meters {
 		m := &c.Meters[i]
 		if m.Poll == 0 {
@@ -72,6 +75,9 @@ func (c *Config) validate(s *Source) {
 	if c.Site.Transformer < 0 || c.Site.Transformer > 10_000 {
 		s.add("site.transformer_kva", "must be 0 to 10000, not %v", c.Site.Transformer)
 	}
+	if c.Site.Firm < 0 || c.Site.Firm > c.Site.Transformer {
+		s.add("site.firm_kva", "must be 0 to the transformer's rating of %v kVA, not %v", c.Site.Transformer, c.Site.Firm)
+	}
 	s.oneOf("clock.source", c.Clock.Source, "kernel", "assume")
 	c.validateMeters(s)
 	c.validateGroups(s)
@@ -127,6 +133,9 @@ func (c *Config) validateMeters(s *Source) {
 	for i, w := range c.Ways {
 		at := fmt.Sprintf("ways[%d]", i)
 		ids(at, w.ID)
+		if w.ID == failsafe.TX {
+			s.add(at+".id", "%s is the transformer's own name", failsafe.TX)
+		}
 		switch other := taken[w.Meter]; {
 		case w.Meter == "":
 			s.add(at+".meter", "way %s has no meter", w.ID)
@@ -362,7 +371,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.HeartbeatPeriod, t.HeartbeatTimeout, t.Stable = f.HeartbeatPeriod, f.HeartbeatTimeout, f.Stable
 	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
-	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed}
+	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent()}
 	for _, w := range c.Ways {
 		way := failsafe.Way{ID: w.ID}
 		for p, a := range w.Rating {

@@ -6,7 +6,6 @@ import (
 	"lvagent/agent/message"
 	"lvagent/agent/uplink"
 	"lvagent/failsafe"
-	"lvagent/meter"
 )
 
 // take reads a message of the centre and acts on it. What is not well formed is
@@ -36,6 +35,15 @@ func (l *Loop) take(in uplink.Inbound) {
 		l.step(failsafe.Inputs{Cancels: []failsafe.CancelCommand{{
 			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]),
 			Expires: c.Expires, Cancels: body.Cancels}}})
+	case message.Override:
+		if len(body.Target.MPANs) > 0 {
+			l.refuse(&c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")
+			return
+		}
+		l.step(failsafe.Inputs{Overrides: []failsafe.OverrideCommand{{
+			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
+			Target: target(&body.Target), Kind: failsafe.OverrideKind(body.Kind), Amount: amount(body.Value),
+			For: body.For, By: body.By, Why: body.Why}}})
 	case message.Birth:
 		l.dirty, l.status = true, ""
 		for _, w := range l.Config.Ways {
@@ -59,22 +67,30 @@ func (l *Loop) refuse(c *message.Command, code message.Code, why string) {
 
 // limitCommand turns the contract's words into the engine's.
 func limitCommand(c *message.Command, b *message.Limit) failsafe.LimitCommand {
-	out := failsafe.LimitCommand{
+	return failsafe.LimitCommand{
 		ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]),
 		Expires: c.Expires, Class: failsafe.Class(b.Class),
-		Target: failsafe.Target{Way: b.Target.Way, Groups: b.Target.Groups},
-		Start:  b.Start, StartIn: b.StartIn, Relative: b.Relative, Duration: b.Duration,
+		Target: target(&b.Target), Amount: amount(b.Value),
+		Start: b.Start, StartIn: b.StartIn, Relative: b.Relative, Duration: b.Duration,
 		Compensation: string(b.Compensation), Supersedes: b.Supersedes,
 	}
-	var phases [meter.Phases]bool
-	for _, p := range b.Target.Phases {
-		phases[p] = true
+}
+
+func target(t *message.Target) failsafe.Target {
+	out := failsafe.Target{Way: t.Way, Groups: t.Groups}
+	for _, p := range t.Phases {
+		out.Phases[p] = true
 	}
-	out.Target.Phases = phases
-	units := map[message.Unit]failsafe.Unit{
+	return out
+}
+
+func amount(v message.Value) failsafe.Amount {
+	units := [...]failsafe.Unit{
 		message.Amps: failsafe.Amps, message.Watts: failsafe.Watts,
 		message.Percent: failsafe.Percent, message.Unlimited: failsafe.None,
 	}
-	out.Amount = failsafe.Amount{Unit: units[b.Value.Unit], Value: b.Value.Thousandths}
-	return out
+	if int(v.Unit) >= len(units) {
+		return failsafe.Amount{}
+	}
+	return failsafe.Amount{Unit: units[v.Unit], Value: v.Thousandths}
 }

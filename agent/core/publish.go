@@ -56,6 +56,14 @@ func (l *Loop) failsafeState(wall time.Time) *message.FailsafeState {
 			Rule: rule, Source: source, Ends: l.ends(&w),
 		})
 	}
+	for _, o := range l.State.Overrides {
+		source := "remote"
+		if o.Local {
+			source = "local"
+		}
+		f.Overrides = append(f.Overrides, message.OverrideInForce{
+			Target: o.Target, Kind: o.Kind.String(), By: o.By, Why: o.Why, Source: source, Since: o.Since, Expires: o.EndWall})
+	}
 	return f
 }
 
