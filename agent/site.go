@@ -68,6 +68,12 @@ func Prepare(file string) (*Site, []configs.Fault) {
 	for i, m := range cfg.Meters {
 		faults = append(faults, s.loadProfile(src, i, m.Profile, filepath.Dir(file))...)
 	}
+	for _, b := range s.Loads() {
+		if b.Share > mostBusy {
+			faults = append(faults, src.Fault("meters", "bus %s would be %.0f %% busy, at most %.0f %%: poll less often, or spread its %d meters over more buses",
+				b.URL, b.Share*100, mostBusy*100, b.Meters))
+		}
+	}
 	for _, g := range cfg.Groups {
 		encode, _ := relay.ParseEncoding(g.Output.Encode)
 		s.outputs = append(s.outputs, outputOf{group: g.ID, url: g.Output.URL, register: relay.Register{
@@ -79,6 +85,46 @@ func Prepare(file string) (*Site, []configs.Fault) {
 		faults = append(faults, s.loadTLS(src)...)
 	}
 	return s, faults
+}
+
+// BusLoad is how busy a bus is.
+type BusLoad struct {
+	URL      string        `json:"url"`
+	Meters   int           `json:"meters"`
+	Requests float64       `json:"requests_per_second"`
+	Share    float64       `json:"share"` // of the time; 1 is all of it
+	Silent   time.Duration `json:"-"`     // what one meter without answer costs per poll
+}
+
+// String says it in a line.
+func (b BusLoad) String() string {
+	return fmt.Sprintf("bus %s: %d meters, %.1f requests a second, %.0f %% busy; a meter without answer takes %s of a poll until it is only probed",
+		b.URL, b.Meters, b.Requests, b.Share*100, b.Silent)
+}
+
+// mostBusy is the highest load of a bus: the rest is for outputs, repeated
+// requests and meters that answer late.
+const mostBusy = 0.7
+
+// Loads returns the load of each bus with meters.
+func (s *Site) Loads() (loads []BusLoad) {
+	for _, m := range s.Config.Meters {
+		p := s.profiles[m.Profile]
+		if p == nil {
+			continue
+		}
+		i := slices.IndexFunc(loads, func(b BusLoad) bool { return b.URL == m.URL })
+		if i < 0 {
+			loads = append(loads, BusLoad{URL: m.URL})
+			i = len(loads) - 1
+		}
+		requests := float64(len(p.Blocks())) / m.Poll.Seconds()
+		loads[i].Meters++
+		loads[i].Requests += requests
+		loads[i].Share += requests * m.Turnaround.Seconds()
+		loads[i].Silent = max(loads[i].Silent, m.Timeout)
+	}
+	return loads
 }
 
 // loadProfile reads the profile of meter i: a shipped one by its id, or a file

@@ -69,6 +69,8 @@ type Meter struct {
 	Profile string        `mapstructure:"profile" doc:"Id of a shipped profile, or the path of a profile file (ends in .yaml)."`
 	Poll    time.Duration `mapstructure:"poll" doc:"How often it is read. Default 1s."`
 	Timeout time.Duration `mapstructure:"timeout" doc:"How long an answer may take. Default 1s, at most the poll."`
+
+	Turnaround time.Duration `mapstructure:"turnaround" doc:"How long one request usually takes, for the load of the bus. Default 5ms."`
 }
 
 // Way is one LV way.

@@ -81,6 +81,7 @@ func TestFaults(t *testing.T) {
 		{"no certificates", `broker: "tcp://127.0.0.1:1883"`, `broker: "ssl://192.0.2.1:8883"`, "13: uplink.tls.ca: must name a file"},
 		{"nobody may command", "issuers: [scada-1]", "issuers: []", "14: failsafe.issuers: is empty"},
 		{"impatient timeout", "issuers:", "heartbeat_timeout: 60s, issuers:", "14: failsafe.heartbeat_timeout: must be at least 3.5"},
+		{"an alarm that control itself would raise", "threshold: 300", "threshold: 280", "12: alarms[0].threshold: 280 A on way W3 L1 is below"},
 		{"not YAML", "ways:", "ways: [", "5: "},
 		{"the page of a later version", "uplink:", "page: {listen: \"127.0.0.1:80\"}\nuplink:", "13: page.listen: this version"},
 	}

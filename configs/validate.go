@@ -26,6 +26,9 @@ func (c *Config) complete(s *Source) {
 		if m.Timeout == 0 {
 			m.Timeout = min(time.Second, m.Poll)
 		}
+		if m.Turnaround == 0 {
+			m.Turnaround = 5 * time.Millisecond
+		}
 	}
 	for i := range c.Ways {
 		if w := &c.Ways[i]; len(w.Phases) == 0 {
@@ -206,8 +209,34 @@ func (c *Config) validateAlarms(s *Source) {
 		s.oneOf(at+".kind", a.Kind, "hi", "hihi", "lo", "lolo")
 		s.oneOf(at+".severity", a.Severity, "event", "warning", "major", "critical")
 		s.phases(at+".phases", a.Phases)
+		c.validateAgainstTarget(s, at, &a)
 		if a.Hysteresis < 0 {
 			s.add(at+".hysteresis", "must not be negative: %v", a.Hysteresis)
+		}
+	}
+}
+
+// controlTarget is the share of a way's rating that the engine holds charging
+// to. An alarm below it would tell of the engine doing its work.
+const controlTarget = 0.95
+
+func (c *Config) validateAgainstTarget(s *Source, at string, a *Alarm) {
+	if a.Quantity != "i" || a.Kind != "hi" && a.Kind != "hihi" {
+		return
+	}
+	for _, w := range c.Ways {
+		if !slices.Contains(a.Ways, w.ID) || !slices.ContainsFunc(c.Groups, func(g Group) bool { return g.Way == w.ID }) {
+			continue
+		}
+		for p, rating := range w.Rating {
+			name := meter.Phase(p).String()
+			if len(a.Phases) > 0 && !slices.Contains(a.Phases, name) || !slices.Contains(w.Phases, name) {
+				continue
+			}
+			if target := rating * controlTarget; a.Threshold < target {
+				s.add(at+".threshold", "%v A on way %s %s is below the %.0f A that charging is held to; the alarm would come every evening", a.Threshold, w.ID, name, target)
+				break
+			}
 		}
 	}
 }

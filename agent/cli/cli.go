@@ -40,7 +40,7 @@ centre falls silent.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(runCommand(), checkCommand())
+	root.AddCommand(runCommand(), checkCommand(), schemaCommand())
 	ran := false
 	for _, c := range root.Commands() {
 		inner := c.RunE
@@ -135,16 +135,20 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE...",
 		Short: "Find every fault of a site file without starting",
 		Long: `Reads site files as a start would, with the meter profiles and certificates they
-name, and prints every fault as file:line: key.path: message.`,
+name, and prints every fault as file:line: key.path: message. A file without fault
+is answered with the load of each bus.`,
 		Example: "  lvagent check /etc/lvagent/site.yaml",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			all := []configs.Fault{}
 			for _, f := range files {
-				_, faults := agent.Prepare(f)
+				site, faults := agent.Prepare(f)
 				all = append(all, faults...)
 				if len(faults) == 0 && !asJSON {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: no fault\n", f)
+					for _, b := range site.Loads() {
+						fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", f, b)
+					}
 				}
 			}
 			if asJSON {
@@ -163,6 +167,32 @@ name, and prints every fault as file:line: key.path: message.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the faults as JSON")
+	return c
+}
+
+func schemaCommand() *cobra.Command {
+	var markdown bool
+	c := &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the site file",
+		Long: `Prints the JSON Schema of the site file, with which an editor completes and checks
+it, or with --markdown the same as a table for people.`,
+		Example: "  lvagent schema > site.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if markdown {
+				fmt.Fprint(cmd.OutOrStdout(), configs.Reference())
+				return nil
+			}
+			text, err := configs.Schema()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), string(text))
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&markdown, "markdown", false, "print a table instead")
 	return c
 }
 

@@ -67,6 +67,40 @@ func TestCheckAndRunSayTheSame(t *testing.T) {
 	}
 }
 
+func TestABusThatIsTooBusy(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	for _, tt := range []struct {
+		turnaround, want string
+		code             int
+	}{
+		{"30ms", "1 meters, 2.0 requests a second, 6 % busy", 0},
+		{"360ms", "meters: bus tcp://127.0.0.1:1502 would be 72 % busy", 1},
+	} {
+		text := strings.NewReplacer(`"S 1", nme: x`, "S1", "mine.yaml, poll: 1", "eastron-sdm630, turnaround: "+tt.turnaround,
+			"{id: W1,", "{id: W1, meter: m1,", "  - {id: m1, url: \"tcp://127.0.0.1:1502\", unit: 2, profile: eastron-sdm630}\n", "").Replace(faulty)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, _ := invoke("check", file); code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("turnaround %s: exit %d, want %d and %q:\n%s", tt.turnaround, code, tt.code, tt.want, out)
+		}
+	}
+}
+
+func TestUnreadableCertificates(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	text := strings.NewReplacer("tcp://127.0.0.1:1883\"", "ssl://127.0.0.1:8883\", tls: {ca: /no/ca, cert: /no/cert, key: /no/key}").Replace(faulty)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, out, _ := invoke("check", file)
+	for _, want := range []string{":7: uplink.tls.ca: open /no/ca", ":7: uplink.tls.cert: open /no/cert"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	tests := []struct {
 		name string

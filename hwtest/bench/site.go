@@ -56,6 +56,8 @@ type (
 		Unit    uint8
 		Profile string
 		Poll    string
+		// The bench answers at once, also for a hundred meters on one bus.
+		Turnaround string
 	}
 	wayKeys struct {
 		ID, Name, Meter string
@@ -134,7 +136,7 @@ func (s *Site) File(w *World) ([]byte, error) {
 	for _, way := range w.Ways {
 		name := fmt.Sprintf("m%d", way.Unit)
 		f.Meters = append(f.Meters, meterKeys{
-			ID: name, URL: s.Meters, Unit: way.Unit, Profile: "eastron-sdm630", Poll: "1s",
+			ID: name, URL: s.Meters, Unit: way.Unit, Profile: "eastron-sdm630", Poll: "1s", Turnaround: "1ms",
 		})
 		f.Ways = append(f.Ways, wayKeys{ID: way.ID, Name: way.Name, Meter: name, Rating: way.Rating})
 		f.Alarms = append(f.Alarms, alarmKeys{

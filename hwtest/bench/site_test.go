@@ -33,7 +33,7 @@ func TestSiteFile(t *testing.T) {
 	}{
 		{"the file", f, []string{"alarms", "buffer", "clock", "failsafe", "groups", "meters", "page", "site", "uplink", "ways", "window"}},
 		{"site", f["site"], []string{"id", "name", "transformer_kva"}},
-		{"meters", first("meters"), []string{"id", "poll", "profile", "unit", "url"}},
+		{"meters", first("meters"), []string{"id", "poll", "profile", "turnaround", "unit", "url"}},
 		{"ways", first("ways"), []string{"id", "meter", "name", "rating_a"}},
 		{"groups", first("groups"), []string{"connectors", "failsafe_a", "id", "output", "phases", "rating_a", "way"}},
 		{"output", first("groups").(map[string]any)["output"], []string{"encode", "holding", "kind", "unit", "url"}},
