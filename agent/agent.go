@@ -25,6 +25,7 @@ import (
 	"lvagent/agent/message"
 	"lvagent/agent/outbox"
 	"lvagent/agent/poll"
+	"lvagent/agent/socket"
 	"lvagent/agent/statefile"
 	"lvagent/agent/uplink"
 	"lvagent/failsafe"
@@ -179,12 +180,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	box := start("store", a.box.Run)
 	link := start("uplink", a.link.Run)
+	door := start("socket", func(ctx context.Context) error {
+		if err := socket.Serve(ctx, filepath.Join(a.site.Config.Buffer.Path, socket.Name), a); err != nil {
+			a.log.Error("no local commands", "err", err) // everything else goes on
+		}
+		return nil
+	})
 	a.notify("READY=1")
 
 	<-ctx.Done()
 	a.notify("STOPPING=1")
 	a.log.Info("agent stops")
-	err := loop.stop() // brings the outputs to rest, over buses that still run
+	err := door.stop()
+	err = errors.Join(err, loop.stop()) // brings the outputs to rest, over buses that still run
 	for _, p := range polls {
 		err = errors.Join(err, p.stop())
 	}

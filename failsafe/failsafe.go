@@ -143,6 +143,9 @@ const (
 	Restored       Cause = "RESTORED"
 	Resumed        Cause = "RESUMED" // a planned restart went on where it stopped
 	StateLost      Cause = "STATE_LOST"
+	Overridden     Cause = "OVERRIDE"
+	Overload       Cause = "OVERLOAD"
+	NotMeasured    Cause = "NOT_MEASURED"
 )
 
 // Inputs are what happened since the last step. Everything in it arrived at the

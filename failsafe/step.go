@@ -206,6 +206,10 @@ func (r *run) draw(event string, most time.Duration) time.Duration {
 	return time.Duration(binary.BigEndian.Uint64(sum) % uint64(most+1))
 }
 
+var limitedBy = map[Rule]Cause{
+	RuleCommand: CommandActive, RuleProtection: Overload, RuleUnmeasured: NotMeasured, RuleOverride: Overridden,
+}
+
 // settle gives the ways that are heard the name of what they do: going up, held
 // by a command, or free.
 func (r *run) settle() {
@@ -219,10 +223,10 @@ func (r *run) settle() {
 			why = Restored
 		}
 		for _, g := range r.groups[i] {
-			switch r.s.Groups[g].Rule {
+			switch rule := r.s.Groups[g].Rule; rule {
 			case RuleCommand, RuleProtection, RuleUnmeasured, RuleOverride:
 				if to == Free {
-					to, why = Limited, CommandActive
+					to, why = Limited, limitedBy[rule]
 				}
 			case RuleRestore, RuleBlind:
 				to = Restoring

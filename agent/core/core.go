@@ -98,6 +98,8 @@ type Loop struct {
 	inbound   chan uplink.Inbound
 	feedback  chan failsafe.Feedback
 	commits   chan uint64
+	asked     chan func()
+	answers   []failsafe.Ack // of the last step
 	overrun   atomic.Uint64
 	refused   atomic.Uint64
 	halfHours atomic.Uint64
@@ -117,6 +119,7 @@ func New(o Options) *Loop {
 		inbound:  make(chan uplink.Inbound, 64),
 		feedback: make(chan failsafe.Feedback, 4*len(o.Config.Groups)+4),
 		commits:  make(chan uint64, 1),
+		asked:    make(chan func()),
 	}
 	now, wall := o.Now(), o.Wall()
 	for i, w := range o.Config.Ways {
@@ -216,6 +219,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.take(in)
 		case r := <-l.readings:
 			l.takeReading(&r)
+		case f := <-l.asked:
+			f()
 		case <-tick.C:
 		}
 		now := l.Now()
@@ -353,6 +358,7 @@ func (l *Loop) step(in failsafe.Inputs) {
 	for _, c := range ev.Conditions {
 		l.alarms.condition(l, c, wall)
 	}
+	l.answers = ev.Acks
 	for _, a := range ev.Acks {
 		l.dirty = true
 		if a.Stage == failsafe.Rejected {

@@ -23,8 +23,16 @@ func (l *Loop) publish(wall time.Time, clock meter.Clock) {
 		return
 	}
 	l.dirty = false
-	l.Uplink.Retain(l.Topics.Failsafe(), message.AppendFailsafe(nil, l.agent, l.failsafeState(wall)))
-	l.Uplink.Retain(l.Topics.Groups(), message.AppendGroups(nil, l.agent, wall, l.groupStates()))
+	state, groups := l.retained()
+	l.Uplink.Retain(l.Topics.Failsafe(), state)
+	l.Uplink.Retain(l.Topics.Groups(), groups)
+}
+
+// retained returns the failsafe state and the groups as they are published.
+func (l *Loop) retained() (state, groups []byte) {
+	wall := l.Wall()
+	return message.AppendFailsafe(nil, l.agent, l.failsafeState(wall)),
+		message.AppendGroups(nil, l.agent, wall, l.groupStates())
 }
 
 // Meta describes the site's ways for the centre.
@@ -95,6 +103,14 @@ func (l *Loop) ends(w *failsafe.WayState) string {
 	case failsafe.Restoring:
 		return "the limit reaching what is permitted"
 	case failsafe.Limited:
+		switch w.Cause {
+		case failsafe.Overridden:
+			return "the override's end, or its clear"
+		case failsafe.Overload:
+			return "every phase below 88 % of its rating; then a few amperes a minute"
+		case failsafe.NotMeasured:
+			return "a good measurement of the way"
+		}
 		return "the command's end, its cancel, or \"none\" from its issuer"
 	default:
 		return fmt.Sprintf("a limit from the centre, or its silence for %s", f.HeartbeatTimeout)

@@ -1,8 +1,12 @@
 // Package relay carries a group's limit to what can limit it, and reads back
 // what it made of it.
 //
-// It writes and reads; when to do so, and what a wrong answer means, is the
-// failsafe engine's to say. All writes run on the goroutine that owns the bus.
+// A [Register] is told the limit. A [Coil] and a [Line] are contacts: closed or
+// open, and open is the safe one.
+//
+// It writes and reads; when to do so, when to try again, and what a wrong
+// answer means, is the failsafe engine's to say. An output is used by one
+// goroutine only, the one that owns its bus or its lines.
 //
 // Requirements: R7, R14 (blocks of current).
 package relay
@@ -17,6 +21,21 @@ import (
 type Registers interface {
 	WriteHolding(unit uint8, addr, value uint16) error
 	ReadHolding(unit uint8, addr, n uint16) ([]uint16, error)
+}
+
+// closed reports whether a contact may be closed under limit. A contact can't
+// hold a limit between nothing and all, so anything below the group's rating
+// opens it. A group without a rating stays open.
+func closed(limit, rating meter.Milliamps) bool {
+	return rating > 0 && limit >= rating
+}
+
+// through returns what a contact permits.
+func through(closed bool, rating meter.Milliamps) meter.Milliamps {
+	if closed {
+		return rating
+	}
+	return 0
 }
 
 // Encoding is how a limit stands in a register.

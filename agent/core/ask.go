@@ -1,0 +1,88 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+// Ask runs f on the loop's goroutine, where it may look at the loop, and waits
+// for it.
+func (l *Loop) Ask(ctx context.Context, f func(*Loop)) error {
+	done := make(chan struct{})
+	select {
+	case l.asked <- func() { f(l); close(done) }:
+	case <-ctx.Done():
+		return fmt.Errorf("ask core loop: %w", ctx.Err())
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ask core loop: %w", ctx.Err())
+	}
+}
+
+// Override carries out an override of somebody on site and returns the last rung
+// of its ladder.
+func (l *Loop) Override(ctx context.Context, c failsafe.OverrideCommand) (last failsafe.Ack, err error) {
+	c.Local, c.ID = true, "local-"+rand.Text()[:12]
+	err = l.Ask(ctx, func(l *Loop) {
+		if _, isWay := l.ways[c.Target.Way]; !isWay {
+			c.Target = failsafe.Target{Groups: []string{c.Target.Way}}
+		}
+		l.step(failsafe.Inputs{Overrides: []failsafe.OverrideCommand{c}})
+		for _, a := range l.answers {
+			if a.ID == c.ID {
+				last = a
+			}
+		}
+	})
+	return last, err
+}
+
+// View is the state of the loop for people on site.
+type View struct {
+	Agent    string          `json:"agent"`
+	Time     time.Time       `json:"t"`
+	Clock    string          `json:"clock"`
+	Failsafe json.RawMessage `json:"failsafe"`
+	Groups   json.RawMessage `json:"groups"`
+	Alarms   []string        `json:"alarms"`
+	Ways     []WayView       `json:"ways"`
+}
+
+// WayView is what a way carries, in A; null is not known.
+type WayView struct {
+	Way  string                 `json:"way"`
+	Amps [meter.Phases]*float64 `json:"amps"`
+	Age  float64                `json:"age_s"`
+}
+
+// View returns the state of the loop.
+func (l *Loop) View(ctx context.Context) (v View, err error) {
+	err = l.Ask(ctx, func(l *Loop) {
+		v = View{Agent: l.agent, Time: l.Wall(), Clock: l.clockWas.String(), Alarms: []string{}}
+		v.Failsafe, v.Groups = l.retained()
+		for _, a := range l.alarms.active {
+			v.Alarms = append(v.Alarms, a.ID)
+		}
+		for i := range l.loads {
+			load := &l.loads[i]
+			w := WayView{Way: load.Way, Age: (l.Now() - load.At).Seconds()}
+			for p, q := range load.Quality {
+				if q != meter.Missing {
+					amps := float64(load.I[p]) / 1000
+					w.Amps[p] = &amps
+				}
+			}
+			v.Ways = append(v.Ways, w)
+		}
+	})
+	return v, err
+}
