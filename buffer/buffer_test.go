@@ -143,7 +143,7 @@ func checkPages(path string) error {
 		return errors.New("closed without its list of free pages")
 	}
 	c := &pageCheck{f: f, meta: m, seen: make([]uint64, m.pages/64+1)}
-	return errors.Join(c.freelist(), c.tree(m.root, 0))
+	return errors.Join(c.freelist(), c.tree(m.root, 0, nil, nil))
 }
 
 func entry(stream string, c Class, minute int, body string) Entry {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // maxStreams bounds how many streams a store can have.
@@ -106,7 +107,11 @@ func (s *Store) transact(w *work, b *Batch) (err error) {
 		return s.explain(err)
 	}
 	if err := w.apply(tx, b); err != nil {
-		return errors.Join(err, tx.Rollback())
+		err = errors.Join(err, tx.Rollback())
+		if errors.Is(err, berrors.ErrIncompatibleValue) {
+			return s.fail(damage("%w", err), false) // a record became a bucket
+		}
+		return err
 	}
 	return s.commitTx(tx)
 }

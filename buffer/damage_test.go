@@ -151,6 +151,102 @@ func TestDamagedStoreIsSetAside(t *testing.T) {
 	}
 }
 
+// Faults of a page's content that its header does not show.
+func TestCheckFile(t *testing.T) {
+	page := os.Getpagesize()
+	// element finds element i of the first page of a kind with at least two.
+	element := func(f []byte, kind uint16, i int) []byte {
+		for at := 2 * page; at < len(f); at += page {
+			p := f[at:]
+			if native.Uint16(p[8:]) == kind && native.Uint16(p[10:]) > 1 && native.Uint64(p) == uint64(at/page) {
+				return p[pageHeader+i*pageElement:]
+			}
+		}
+		t.Fatalf("no page of kind 0x%02x with two elements", kind)
+		return nil
+	}
+	tests := []struct {
+		name string
+		hurt func(f []byte)
+		want string
+	}{
+		{"sound", func([]byte) {}, ""},
+		{"a page with two parents", func(f []byte) {
+			copy(element(f, pageBranch, 1)[8:16], element(f, pageBranch, 0)[8:16])
+		}, "used twice"},
+		{"a branch below itself", func(f []byte) {
+			copy(element(f, pageBranch, 0)[8:16], element(f, pageBranch, -1)[:8])
+		}, "used twice"},
+		{"a branch to nowhere", func(f []byte) { native.PutUint64(element(f, pageBranch, 0)[8:], 1<<40) }, "outside"},
+		{"a branch with its keys in the wrong order", func(f []byte) {
+			e := element(f, pageBranch, 1)
+			clear(e[native.Uint32(e):][:native.Uint32(e[4:])])
+		}, "order"},
+		{"a branch with a key above those below it", func(f []byte) {
+			e := element(f, pageBranch, 1)
+			e[native.Uint32(e)+native.Uint32(e[4:])-1]++
+		}, "order"},
+		{"a leaf with a key that belongs to the next", func(f []byte) {
+			at := native.Uint64(element(f, pageBranch, 0)[8:]) * uint64(page)
+			e := f[at+pageHeader+uint64(native.Uint16(f[at+10:])-1)*pageElement:]
+			e[native.Uint32(e[4:])+native.Uint32(e[8:])-3] = 0xff
+		}, "order"},
+		{"a leaf with its keys in the wrong order", func(f []byte) {
+			e := element(f, pageLeaf, 1)
+			clear(e[native.Uint32(e[4:]):][:native.Uint32(e[8:])])
+		}, "order"},
+		{"a key outside of its leaf", func(f []byte) { native.PutUint32(element(f, pageLeaf, 0)[8:], uint32(page)) }, "outside"},
+		{"a value outside of its leaf", func(f []byte) { native.PutUint32(element(f, pageLeaf, 0)[12:], uint32(page)) }, "outside"},
+	}
+	whole := filled(t, storePath(t), false)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			// Pages that are free still hold what they held. Only the tree in use counts.
+			file := inUse(t, whole)
+			tt.hurt(file)
+			name := filepath.Join(t.TempDir(), "f")
+			if err := os.WriteFile(name, file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			err = checkFile(f)
+			if tt.want == "" && err != nil || tt.want != "" && (!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// inUse copies a file of bbolt's and clears the pages that are not in use.
+func inUse(t *testing.T, file []byte) []byte {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := metaOf(t, file)
+	c := &pageCheck{f: f, meta: m, seen: make([]uint64, m.pages/64+1)}
+	if err := c.tree(m.root, 0, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	out := append([]byte{}, file...)
+	for p := 2; p < len(file)/int(m.pageSize); p++ {
+		if c.seen[min(p/64, len(c.seen)-1)]&(1<<(p%64)) == 0 {
+			clear(out[p*int(m.pageSize):][:m.pageSize])
+		}
+	}
+	return out
+}
+
 func metaOf(t *testing.T, file []byte) *boltMeta {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "f")
@@ -203,21 +299,20 @@ func TestAnyTornPage(t *testing.T) {
 	}
 }
 
-// The same with single bits, in stores closed cleanly too, which are not checked
-// page by page.
-func TestFlippedBits(t *testing.T) {
-	for _, clean := range []bool{false, true} {
-		path := storePath(t)
-		file := filled(t, path, clean)
-		rapid.Check(t, func(rt *rapid.T) {
-			torn := append([]byte{}, file...)
-			// The first octets of a page are where its structure is.
-			page := rapid.IntRange(0, len(torn)/os.Getpagesize()-1).Draw(rt, "page")
-			at := page*os.Getpagesize() + rapid.IntRange(0, 200).Draw(rt, "octet")
-			torn[at] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "bit")
-			useTorn(t, path, torn, fmt.Sprintf("octet %d", at))
-		})
-	}
+// The same with single bits.
+func TestFlippedBits(t *testing.T) { flipBits(t, false) }
+
+func flipBits(t *testing.T, clean bool) {
+	path := storePath(t)
+	file := filled(t, path, clean)
+	rapid.Check(t, func(rt *rapid.T) {
+		torn := append([]byte{}, file...)
+		// The first octets of a page are where its structure is.
+		page := rapid.IntRange(0, len(torn)/os.Getpagesize()-1).Draw(rt, "page")
+		at := page*os.Getpagesize() + rapid.IntRange(0, 200).Draw(rt, "octet")
+		torn[at] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "bit")
+		useTorn(t, path, torn, fmt.Sprintf("octet %d", at))
+	})
 }
 
 func useTorn(t *testing.T, path string, file []byte, what string) {

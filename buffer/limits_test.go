@@ -164,13 +164,47 @@ func TestRecordsThatTellGoLast(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	o.Classes[live].MaxRecords = 2
+	o.Classes[live].MaxRecords = 3
 	s = mustOpen(t, path, o)
-	mustCommit(t, s, Batch{Append: []Entry{entry("z", live, -60, "x"), entry("y", live, -50, "x")}, At: noon})
-	for _, st := range s.Streams(nil) {
-		if st.Name != "gap" && st.Count > 0 {
-			t.Errorf("%+v was kept, a record that tells was not", st)
-		}
+	mustCommit(t, s, Batch{Append: []Entry{
+		entry("live", live, 60, "x"), entry("live", live, 61, "y"), entry("live", live, 62, "z"),
+	}, At: noon})
+	if got, want := left(s), []string{"live 5-5", "gap 1-2"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("left %v, want %v: the record that tells is the oldest but must stay", got, want)
+	}
+}
+
+// A record that tells of more may be larger; the limit holds all the same.
+func TestRecordsThatTellGrow(t *testing.T) {
+	o := testOptions()
+	o.MaxBytes = 100
+	o.Tell = func(g Gap) Entry {
+		return Entry{Stream: "gap", Class: gaps, At: g.At, Body: make([]byte, 4*g.Count)}
+	}
+	s := mustOpen(t, storePath(t), o)
+	var b Batch
+	for i := range 20 {
+		b.Append = append(b.Append, entry("live", live, i, strings.Repeat("x", 10)))
+	}
+	mustCommit(t, s, b)
+	if st := s.Stats(); st.Bytes > 100 || state(s, "live").Count == 0 {
+		t.Errorf("stats = %+v, live = %+v, want at most 100 octets and some records left", st, state(s, "live"))
+	}
+}
+
+func TestAStreamThatMovesCountsInItsNewClass(t *testing.T) {
+	o := testOptions()
+	o.Classes[live].MaxRecords = 5
+	o.Classes[hours].MaxRecords = 4
+	s := mustOpen(t, storePath(t), o)
+	for i := range 4 {
+		mustCommit(t, s, Batch{Append: []Entry{entry("x", live, i, "x")}})
+	}
+	mustCommit(t, s, Batch{Append: []Entry{
+		entry("x", hours, 4, "x"), entry("y", live, 5, "y"), entry("y", live, 6, "y"), entry("y", live, 7, "y"),
+	}, At: noon})
+	if got, want := left(s), []string{"x 2-5", "y 1-3", "gap 1-1"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("left %v, want %v", got, want)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // and a file shorter than its meta page says makes it fault. Opening a file
 // without a list of free pages does so in a goroutine of bbolt's, where nobody
 // can catch it, and the process would die at every start. So the file is checked
-// here first, with plain reads.
+// here first, with plain reads, for all that bbolt's own scan can stumble over.
 //
 // The format is that of bbolt's internal/common: pages of a fixed size, each with
 // a header; two meta pages, the one with the higher transaction id counts; then
@@ -72,7 +72,7 @@ func checkFile(f *os.File) error {
 	if m.freelist != noFreelist {
 		return c.freelist()
 	}
-	return c.tree(m.root, 0)
+	return c.tree(m.root, 0, nil, nil)
 }
 
 // readMeta finds the meta page that counts.
@@ -186,43 +186,61 @@ func (c *pageCheck) readAt(b []byte, id uint64) error {
 	return nil
 }
 
-// tree checks a page and all below it.
-func (c *pageCheck) tree(id uint64, depth int) error {
+// tree checks a page and all below it. Its keys are at least low, and below high
+// where that is not nil.
+func (c *pageCheck) tree(id uint64, depth int, low, high []byte) error {
 	page, err := c.read(id, depth, pageBranch, pageLeaf)
 	if err != nil {
 		return err
 	}
 	if native.Uint16(page[8:]) == pageLeaf {
-		return c.leaf(page, id, depth)
+		return c.leaf(page, id, depth, low, high)
 	}
 	count := int(native.Uint16(page[10:]))
 	if count == 0 {
 		return damage("page %d: branch without elements", id)
 	}
-	var last []byte
-	for i := range count {
+	branchKey := func(i int) ([]byte, error) {
 		at := pageHeader + i*pageElement
 		if at+pageElement > len(page) {
-			return damage("page %d: element %d of %d is outside", id, i, count)
+			return nil, damage("page %d: element %d of %d is outside", id, i, count)
 		}
-		e := page[at:]
-		key, ok := part(page, at, native.Uint32(e), 0, native.Uint32(e[4:]))
-		if !ok || i > 0 && bytes.Compare(last, key) >= 0 {
-			return damage("page %d: key %d of %d is outside or out of order", id, i, count)
+		key, ok := part(page, at, native.Uint32(page[at:]), 0, native.Uint32(page[at+4:]))
+		if !ok {
+			return nil, damage("page %d: key %d of %d is outside", id, i, count)
 		}
-		last = key
-		if err := c.tree(native.Uint64(e[8:]), depth+1); err != nil {
+		return key, nil
+	}
+	key, err := branchKey(0)
+	if err != nil {
+		return err
+	}
+	if bytes.Compare(key, low) < 0 {
+		return damage("page %d: key 0 of %d is out of order", id, count)
+	}
+	for i := range count {
+		next := high
+		if i+1 < count {
+			if next, err = branchKey(i + 1); err != nil {
+				return err
+			}
+		}
+		if next != nil && bytes.Compare(key, next) >= 0 {
+			return damage("page %d: key %d of %d is out of order", id, i, count)
+		}
+		child := native.Uint64(page[pageHeader+i*pageElement+8:])
+		if err := c.tree(child, depth+1, key, next); err != nil {
 			return err
 		}
+		key = next
 	}
 	return nil
 }
 
 // leaf checks a leaf, which may be a small bucket inside another leaf, and the
 // buckets in it.
-func (c *pageCheck) leaf(page []byte, id uint64, depth int) error {
+func (c *pageCheck) leaf(page []byte, id uint64, depth int, low, high []byte) error {
 	count := int(native.Uint16(page[10:]))
-	var last []byte
 	for i := range count {
 		at := pageHeader + i*pageElement
 		if at+pageElement > len(page) {
@@ -232,10 +250,14 @@ func (c *pageCheck) leaf(page []byte, id uint64, depth int) error {
 		pos, ksize, vsize := native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
 		key, ok := part(page, at, pos, 0, ksize)
 		value, ok2 := part(page, at, pos, ksize, vsize)
-		if !ok || !ok2 || i > 0 && bytes.Compare(last, key) >= 0 {
-			return damage("page %d: element %d of %d is outside or out of order", id, i, count)
+		if !ok || !ok2 {
+			return damage("page %d: element %d of %d is outside", id, i, count)
 		}
-		last = key
+		order := bytes.Compare(low, key)
+		if order > 0 || order == 0 && i > 0 || high != nil && bytes.Compare(key, high) >= 0 {
+			return damage("page %d: element %d of %d is out of order", id, i, count)
+		}
+		low = key
 		if native.Uint32(e)&leafBucket == 0 {
 			continue
 		}
@@ -251,13 +273,13 @@ func (c *pageCheck) bucket(value []byte, id uint64, depth int) error {
 		return damage("page %d: bucket of %d octets", id, len(value))
 	}
 	if root := native.Uint64(value); root != 0 {
-		return c.tree(root, depth+1)
+		return c.tree(root, depth+1, nil, nil)
 	}
 	inline := value[bucketHeader:]
 	if len(inline) < pageHeader || native.Uint16(inline[8:]) != pageLeaf || depth+1 >= maxDepth {
 		return damage("page %d: inline bucket of %d octets is no leaf", id, len(inline))
 	}
-	return c.leaf(inline, id, depth+1)
+	return c.leaf(inline, id, depth+1, nil, nil)
 }
 
 // part cuts size octets out of a page, at a position that counts from the

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 
 	"lvagent/failsafe"
 	"lvagent/meter"
+	"lvagent/meter/alarm"
 )
 
 // complete fills in what follows from other settings.
@@ -69,6 +71,8 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 const (
 	mostAmps = 10_000
 	mostWays = 100
+
+	mostThreshold = 1e8
 )
 
 func (c *Config) validate(s *Source) {
@@ -198,9 +202,13 @@ func (c *Config) validateGroups(s *Source) {
 }
 
 func (c *Config) validateAlarms(s *Source) {
+	seen := map[string]string{}
 	for i, a := range c.Alarms {
 		at := fmt.Sprintf("alarms[%d]", i)
 		for _, id := range a.Ways {
+			if id == failsafe.TX && c.Site.Transformer > 0 {
+				continue
+			}
 			if !slices.ContainsFunc(c.Ways, func(w Way) bool { return w.ID == id }) {
 				s.add(at+".ways", "there is no way %q", id)
 			}
@@ -212,6 +220,18 @@ func (c *Config) validateAlarms(s *Source) {
 		c.validateAgainstTarget(s, at, &a)
 		if a.Hysteresis < 0 {
 			s.add(at+".hysteresis", "must not be negative: %v", a.Hysteresis)
+		}
+		if math.Abs(a.Threshold) > mostThreshold || a.Hysteresis > mostThreshold {
+			s.add(at+".threshold", "threshold and hysteresis must be within 100 million, not %v and %v", a.Threshold, a.Hysteresis)
+		}
+		for _, id := range a.Ways {
+			for _, r := range c.Rules(id, PhaseSet([]string{"L1", "L2", "L3"})) {
+				if first := seen[r.ID()]; first != "" && first != at {
+					s.add(at, "%s is also set by %s", r.ID(), first)
+				} else {
+					seen[r.ID()] = at
+				}
+			}
 		}
 	}
 }
@@ -415,4 +435,45 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 		})
 	}
 	return e
+}
+
+// PollOf returns how often a way is measured.
+func (c *Config) PollOf(w *Way) time.Duration {
+	for _, m := range c.Meters {
+		if m.ID == w.Meter {
+			return m.Poll
+		}
+	}
+	return time.Second
+}
+
+// Rules returns the threshold alarms of a way that has the given phases.
+func (c *Config) Rules(way string, has [meter.Phases]bool) (rules []alarm.Rule) {
+	for _, a := range c.Alarms {
+		if !slices.Contains(a.Ways, way) {
+			continue
+		}
+		r := alarm.Rule{
+			Way: way, Threshold: Milli(a.Threshold), Hysteresis: Milli(a.Hysteresis),
+			OnDelay: a.OnDelay, OffDelay: a.OffDelay, Severity: meter.Warning,
+		}
+		r.Quantity, _ = alarm.ParseQuantity(a.Quantity)
+		r.Kind, _ = alarm.ParseKind(a.Kind)
+		for s := meter.Event; s <= meter.Critical; s++ {
+			if s.String() == a.Severity {
+				r.Severity = s
+			}
+		}
+		if r.Quantity == alarm.N {
+			rules = append(rules, r)
+			continue
+		}
+		for p := range meter.Phase(meter.Phases) {
+			if has[p] && (len(a.Phases) == 0 || slices.Contains(a.Phases, p.String())) {
+				r.Phase = p
+				rules = append(rules, r)
+			}
+		}
+	}
+	return rules
 }

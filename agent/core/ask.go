@@ -69,8 +69,10 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 	err = l.Ask(ctx, func(l *Loop) {
 		v = View{Agent: l.agent, Time: l.Wall(), Clock: l.clockWas.String(), Alarms: []string{}}
 		v.Failsafe, v.Groups = l.retained()
-		for _, a := range l.alarms.active {
-			v.Alarms = append(v.Alarms, a.ID)
+		for _, way := range append(l.feedIDs(), siteWay) {
+			for _, a := range l.alarms.list(l, way) {
+				v.Alarms = append(v.Alarms, a.ID)
+			}
 		}
 		for i := range l.loads {
 			load := &l.loads[i]
@@ -85,4 +87,11 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 		}
 	})
 	return v, err
+}
+
+func (l *Loop) feedIDs() (ids []string) {
+	for i := range l.feeds {
+		ids = append(ids, l.feeds[i].id)
+	}
+	return ids
 }

@@ -46,10 +46,7 @@ func (l *Loop) take(in uplink.Inbound) {
 			For: body.For, By: body.By, Why: body.Why}}})
 	case message.Birth:
 		l.dirty, l.status = true, ""
-		for _, w := range l.Config.Ways {
-			l.alarms.publish(l, w.ID, wall)
-		}
-		l.alarms.publish(l, siteWay, wall)
+		l.alarms.publishAll(l, wall)
 		ack := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: wall}
 		l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &ack), false)
 	default:

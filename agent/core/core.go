@@ -23,6 +23,7 @@ import (
 	"lvagent/configs"
 	"lvagent/failsafe"
 	"lvagent/meter"
+	"lvagent/meter/alarm"
 	"lvagent/meter/window"
 )
 
@@ -30,6 +31,7 @@ import (
 type Outbox interface {
 	Store(urgent bool, records []outbox.Record, kept ...outbox.Kept)
 	Get(key string) []byte
+	Health() outbox.Health
 }
 
 // Retainer takes the latest value of a retained topic.
@@ -79,11 +81,14 @@ const (
 type Loop struct {
 	Options
 	agent   string
-	ways    map[string]int
-	windows []*window.Window
+	ways    map[string]int // of feeds and loads
+	feeds   []feed
 	loads   []failsafe.Load
 	outputs []output
 	alarms  alarms
+
+	transformer *alarm.Transformer // nil: the site has none
+	active      []meter.Alarm      // scratch
 
 	version   uint64 // of the state last handed to the saver
 	saved     uint64
@@ -122,20 +127,7 @@ func New(o Options) *Loop {
 		asked:    make(chan func()),
 	}
 	now, wall := o.Now(), o.Wall()
-	for i, w := range o.Config.Ways {
-		l.ways[w.ID] = i
-		poll := time.Second
-		for _, m := range o.Config.Meters {
-			if m.ID == w.Meter {
-				poll = m.Poll
-			}
-		}
-		l.windows = append(l.windows, window.New(window.Config{
-			Way: w.ID, Period: o.Config.Window.Period, Hold: poll * 5 / 2,
-			Expect: configs.PhaseSet(w.Phases), Bench: o.Config.Bench(),
-		}))
-		l.loads = append(l.loads, failsafe.Load{Way: w.ID})
-	}
+	l.buildFeeds()
 	for _, g := range o.Config.Groups {
 		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
 	}
@@ -143,7 +135,7 @@ func New(o Options) *Loop {
 		l.outputs[i].want = g.Limit
 	}
 	l.resumeWindows(now, wall)
-	l.alarms.resume(l, wall)
+	l.alarms.resume(l, now, wall)
 	l.dirty = true
 	l.clockWas = o.Clock()
 	return l
@@ -242,7 +234,13 @@ func (l *Loop) tick(now time.Duration) {
 		l.Log.Info("clock changed", "from", l.clockWas.String(), "to", clock.String())
 		l.clockWas = clock
 	}
+	if l.transformer != nil {
+		if sum := l.transformer.Tick(now); sum != nil {
+			l.feedReading(len(l.feeds)-1, sum)
+		}
+	}
 	l.closePeriods(now, wall, clock)
+	l.watchStore(wall)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)
 	every := checkpointState
@@ -258,26 +256,6 @@ func (l *Loop) tick(now time.Duration) {
 	}
 }
 
-// takeReading feeds a reading to the way's window and to the engine's picture
-// of the loads.
-func (l *Loop) takeReading(r *meter.Reading) {
-	i, ok := l.ways[r.Way]
-	if !ok {
-		return
-	}
-	l.windows[i].Add(r)
-	load := &l.loads[i]
-	load.At = r.At
-	for p := range r.Phase {
-		ph := &r.Phase[p]
-		load.Quality[p] = min(ph.I.Quality, ph.P.Quality)
-		load.I[p] = ph.I.Value
-		if ph.P.Value < 0 {
-			load.I[p] = -ph.I.Value
-		}
-	}
-}
-
 // windowsKey is where the open periods are kept in the store.
 const windowsKey = "windows"
 
@@ -286,9 +264,9 @@ const windowsKey = "windows"
 // lose what came after it.
 func (l *Loop) closePeriods(now time.Duration, wall time.Time, clock meter.Clock) {
 	var records []outbox.Record
-	for _, w := range l.windows {
+	for i := range l.feeds {
 		for {
-			hh, ok := w.Advance(now, wall, clock)
+			hh, ok := l.feeds[i].window.Advance(now, wall, clock)
 			if !ok {
 				break
 			}
@@ -304,9 +282,9 @@ func (l *Loop) closePeriods(now time.Duration, wall time.Time, clock meter.Clock
 
 func (l *Loop) keepWindows(with []outbox.Record, now time.Duration) {
 	l.keptAt = now
-	kept := make(map[string]window.State, len(l.windows))
-	for i, w := range l.windows {
-		kept[l.Config.Ways[i].ID] = w.Checkpoint()
+	kept := make(map[string]window.State, len(l.feeds))
+	for i := range l.feeds {
+		kept[l.feeds[i].id] = l.feeds[i].window.Checkpoint()
 	}
 	body, err := json.Marshal(kept)
 	if err != nil {
@@ -314,7 +292,7 @@ func (l *Loop) keepWindows(with []outbox.Record, now time.Duration) {
 		l.Outbox.Store(false, with)
 		return
 	}
-	l.Outbox.Store(false, with, outbox.Kept{Key: windowsKey, Value: body})
+	l.Outbox.Store(false, with, outbox.Kept{Key: windowsKey, Value: body}, l.alarms.kept(l))
 }
 
 func (l *Loop) resumeWindows(now time.Duration, wall time.Time) {
@@ -327,9 +305,9 @@ func (l *Loop) resumeWindows(now time.Duration, wall time.Time) {
 		l.Log.Error("open periods not resumed", "err", err)
 		return
 	}
-	for i, w := range l.windows {
-		if s, ok := kept[l.Config.Ways[i].ID]; ok {
-			w.Resume(s, now, wall)
+	for i := range l.feeds {
+		if s, ok := kept[l.feeds[i].id]; ok {
+			l.feeds[i].window.Resume(s, now, wall)
 		}
 	}
 }

@@ -41,6 +41,7 @@ type rig struct {
 	states   []uint64 // versions handed to the saver
 	hold     bool     // the disk does not answer
 	told     []meter.Milliamps
+	health   outbox.Health
 	mute     bool // the actuator does not answer
 	seq      uint64
 	start    time.Time
@@ -54,6 +55,7 @@ func (r *rig) Store(_ bool, records []outbox.Record, kept ...outbox.Kept) {
 		r.kept[k.Key] = k.Value
 	}
 }
+func (r *rig) Health() outbox.Health            { return r.health }
 func (r *rig) Get(key string) []byte            { return r.kept[key] }
 func (r *rig) Retain(topic string, body []byte) { r.retained[topic] = body }
 func (r *rig) Save(version uint64, _ []byte) {
@@ -318,7 +320,7 @@ func TestAlarmsSurviveARestart(t *testing.T) {
 		again.end()
 		again.kept = r.kept
 		again.records = nil
-		again.loop.alarms.resume(again.loop, time.Now())
+		again.loop.alarms.resume(again.loop, again.loop.Now(), time.Now())
 		n := 0
 		for _, rec := range again.records {
 			if rec.Stream == "alarm/W1" && bytes.Contains(rec.Body, []byte(`"edge":"clear"`)) {

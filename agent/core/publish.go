@@ -9,6 +9,7 @@ import (
 	"lvagent/configs"
 	"lvagent/failsafe"
 	"lvagent/meter"
+	"lvagent/meter/alarm"
 )
 
 // publish retains what changed since the last tick.
@@ -47,6 +48,27 @@ func Meta(cfg *configs.Config) *message.Meta {
 			}
 		}
 		m.Ways = append(m.Ways, way)
+	}
+	if firm := cfg.Site.FirmCurrent(); firm > 0 {
+		tx := message.MetaWay{ID: failsafe.TX, Name: "transformer"}
+		for p := range meter.Phase(meter.Phases) {
+			tx.Phases = append(tx.Phases, message.MetaPhase{Phase: p, Rating: firm})
+		}
+		m.Ways = append(m.Ways, tx)
+	}
+	for i := range m.Ways {
+		way := &m.Ways[i]
+		var has [meter.Phases]bool
+		for _, p := range way.Phases {
+			has[p.Phase] = true
+		}
+		for _, r := range cfg.Rules(way.ID, has) {
+			t := message.MetaThreshold{Quantity: r.Quantity.String(), Kind: r.Kind.String(), Threshold: r.Threshold}
+			if r.Quantity != alarm.N {
+				t.Phase = r.Phase.String()
+			}
+			way.Thresholds = append(way.Thresholds, t)
+		}
 	}
 	return m
 }

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -38,6 +39,19 @@ func Seal(dst, body []byte, stream string, n uint64, g uint32) []byte {
 	}
 	dst = append(dst, ',')
 	return append(dst, body[1:]...)
+}
+
+// Salvaged marks a body that was carried over from a store that broke with the
+// number it had there: a consumer that has that one has this.
+func Salvaged(body []byte, n uint64, g uint32) []byte {
+	if len(body) < 2 || body[0] != '{' {
+		return body
+	}
+	out := fmt.Appendf(nil, `{"salvaged":{"g":%d,"n":%d}`, g, n)
+	if body[1] != '}' {
+		out = append(out, ',')
+	}
+	return append(out, body[1:]...)
 }
 
 // AppendHalfHour appends the record of one way and period, without its number.

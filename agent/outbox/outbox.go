@@ -27,10 +27,10 @@ import (
 )
 
 // Routine work commits once a second at most; what is urgent (alarms, acks,
-// failsafe transitions) at once, but ten times a second at most.
+// failsafe transitions) at once, but ten times in any second at most.
 const (
 	routineEvery = time.Second
-	urgentEvery  = 100 * time.Millisecond
+	mostUrgent   = 10
 )
 
 // mostWaiting bounds the records that wait in memory for a store.
@@ -49,6 +49,7 @@ type Outbox struct {
 	log   *slog.Logger
 
 	store atomic.Pointer[buffer.Store]
+	older *takeover     // owned by Run
 	wake  chan struct{} // to the uplink: something new is committed
 	kick  chan bool     // to Run: something waits; true is urgent
 
@@ -120,6 +121,9 @@ func (o *Outbox) Open() error {
 		o.log.Error("store set aside; a new one is in use", "path", replaced.SetAside,
 			"generation", replaced.Generation, "err", replaced.Cause)
 		h.Replaced = replaced.SetAside
+	}
+	if err := o.resumeTakeover(s, replaced); err != nil {
+		o.log.Error("older store not carried over", "err", err)
 	}
 	o.health.Store(&h)
 	o.store.Store(s)
@@ -280,14 +284,16 @@ func (o *Outbox) Run(ctx context.Context) error {
 	timer := time.NewTimer(routineEvery)
 	defer timer.Stop()
 	var last time.Time
+	var commits [mostUrgent]time.Time // the last ones, in a ring
+	next := 0
 	due := func(urgent bool) time.Duration {
-		every := routineEvery
 		if urgent {
-			every = urgentEvery
+			return max(0, routineEvery-time.Since(commits[next]))
 		}
-		return max(0, every-time.Since(last))
+		return max(0, routineEvery-time.Since(last))
 	}
 	for {
+		o.carryOver(ctx)
 		select {
 		case <-ctx.Done():
 			o.commit()
@@ -301,6 +307,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		last = time.Now()
+		commits[next], next = last, (next+1)%mostUrgent
 		if !o.commit() {
 			timer.Reset(routineEvery)
 		}
@@ -371,12 +378,16 @@ func (o *Outbox) commit() bool {
 		o.health.Store(&h)
 	}
 	if len(b.Append) > 0 {
-		select {
-		case o.wake <- struct{}{}:
-		default:
-		}
+		o.tellUplink()
 	}
 	return true
+}
+
+func (o *Outbox) tellUplink() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
 }
 
 // reopen closes a store that failed in the middle and opens it again, set aside

@@ -1,7 +1,9 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -117,18 +119,9 @@ func TestAStoreThatComesLate(t *testing.T) {
 	}
 	gaps := read(t, o, message.GapStream)
 	want := `"stream":"live/W1","from":0,"to":0,"count":10,"why":"STORE_FAILED"`
-	if len(gaps) != 1 || !contains(gaps[0].Body, want) {
+	if len(gaps) != 1 || !bytes.Contains(gaps[0].Body, []byte(want)) {
 		t.Errorf("gaps = %s, want one with %s", bodies(gaps), want)
 	}
-}
-
-func contains(body []byte, part string) bool {
-	for i := 0; i+len(part) <= len(body); i++ {
-		if string(body[i:i+len(part)]) == part {
-			return true
-		}
-	}
-	return false
 }
 
 func bodies(records []uplink.Record) (all string) {
@@ -170,5 +163,86 @@ func TestABrokenStoreIsSetAside(t *testing.T) {
 	<-o.Wake()
 	if got := read(t, o, "hh/W1"); len(got) != 1 || got[0].N != 1 || got[0].G != 2 {
 		t.Errorf("first record of the new store = %+v, want n 1, g 2", got)
+	}
+}
+
+// What a broken store still holds is carried over, numbered anew, and what it
+// does not is told.
+func TestABrokenStoreIsCarriedOver(t *testing.T) {
+	tests := []struct {
+		name  string
+		spoil func(whole []byte) []byte
+		least int
+	}{
+		{"meta pages gone", func(b []byte) []byte { clear(b[:8192]); return b }, 500},
+		{"of another version", func(b []byte) []byte {
+			return bytes.Replace(b, []byte("format\x00\x00\x00\x01"), []byte("format\x00\x00\x00\x07"), -1)
+		}, 500},
+		{"torn in the middle", func(b []byte) []byte { return b[:len(b)/2] }, 0},
+		{"empty", func([]byte) []byte { return nil }, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := t.TempDir()
+			o := open(t, folder)
+			stop := run(t, o)
+			for i := range 500 {
+				o.Store(false, record("hh/W1", i))
+			}
+			stop()
+			path := filepath.Join(folder, "records.db")
+			whole, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, tt.spoil(whole), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o = open(t, folder)
+			if o.Health().Replaced == "" {
+				t.Fatal("the damage was not noticed")
+			}
+			stop = run(t, o)
+			o.Store(true, record("hh/W1", -1))
+			stop() // in the middle: the rest goes on at the next start
+			o = open(t, folder)
+			defer run(t, o)()
+			for end := time.Now().Add(10 * time.Second); o.Get(salvageKey) != nil; {
+				if time.Now().After(end) {
+					t.Fatal("still carrying over after 10 s")
+				}
+				time.Sleep(time.Millisecond)
+			}
+			records := read(t, o, "hh/W1")
+			found := 0
+			for i, r := range records {
+				if r.N != uint64(i+1) || r.G != 2 {
+					t.Fatalf("record %d has n %d, g %d", i, r.N, r.G)
+				}
+				if bytes.Contains(r.Body, []byte(`"salvaged":{"g":1,"n":`)) {
+					found++
+				}
+			}
+			told := 0
+			for _, g := range read(t, o, message.GapStream) {
+				var gap struct {
+					Stream, Why string
+					Count       int
+				}
+				if err := json.Unmarshal(g.Body, &gap); err != nil {
+					t.Fatal(err)
+				}
+				if gap.Why != "STORE_REPLACED" {
+					t.Errorf("gap: %s", g.Body)
+				}
+				told += gap.Count
+				if gap.Stream == "*" {
+					told = 500 - found
+				}
+			}
+			if found < tt.least || found+told != 500 || len(records) != found+1 {
+				t.Errorf("%d records carried over and %d told of, of 500; %d in all", found, told, len(records))
+			}
+		})
 	}
 }

@@ -1,0 +1,105 @@
+package core
+
+import (
+	"fmt"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/agent/outbox"
+	"lvagent/configs"
+	"lvagent/failsafe"
+	"lvagent/meter"
+	"lvagent/meter/alarm"
+	"lvagent/meter/window"
+)
+
+// feed is what is made of one way's readings; the transformer is one too.
+type feed struct {
+	id      string
+	window  *window.Window
+	machine *alarm.Machine
+	live    *alarm.Live
+}
+
+// buildFeeds makes a feed for each way and, where the site has a transformer,
+// one for the sum of them.
+func (l *Loop) buildFeeds() {
+	cfg := l.Config
+	var feeders []alarm.Feeder
+	for i, w := range cfg.Ways {
+		poll := cfg.PollOf(&w)
+		hold := poll * 5 / 2
+		var rating [meter.Phases]meter.Milliamps
+		for p, a := range w.Rating {
+			rating[p] = meter.Milliamps(configs.Milli(a))
+		}
+		l.addFeed(i, w.ID, poll, configs.PhaseSet(w.Phases), rating, false)
+		feeders = append(feeders, alarm.Feeder{Way: w.ID, Phases: configs.PhaseSet(w.Phases), Hold: hold})
+	}
+	if firm := cfg.Site.FirmCurrent(); firm > 0 {
+		every := [meter.Phases]bool{true, true, true}
+		l.addFeed(len(cfg.Ways), failsafe.TX, time.Second, every, [meter.Phases]meter.Milliamps{firm, firm, firm}, true)
+		l.transformer = alarm.NewTransformer(feeders, time.Second)
+	}
+}
+
+func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phases]bool, rating [meter.Phases]meter.Milliamps, sum bool) {
+	hold := poll * 5 / 2
+	watch := alarm.Config{Way: id, Phases: phases, Rating: rating, Hold: hold}
+	watch.Fuse.Disabled, watch.Supply.Disabled = sum, sum
+	m, err := alarm.New(watch, l.Config.Rules(id, phases))
+	if err != nil {
+		panic(fmt.Sprintf("alarms of %s: %v", id, err)) // the site file was checked
+	}
+	l.feeds = append(l.feeds, feed{
+		id: id, machine: m,
+		window: window.New(window.Config{Way: id, Period: l.Config.Window.Period, Hold: hold, Expect: phases, Bench: l.Config.Bench()}),
+		live:   alarm.NewLive(alarm.LiveConfig{Poll: poll, Rating: max(rating[0], rating[1], rating[2])}),
+	})
+	l.loads = append(l.loads, failsafe.Load{Way: id})
+	l.ways[id] = i
+}
+
+// takeReading feeds a reading to all that is made of its way, and the sum that
+// it completes to all that is made of the transformer.
+func (l *Loop) takeReading(r *meter.Reading) {
+	i, ok := l.ways[r.Way]
+	if !ok {
+		return
+	}
+	l.feedReading(i, r)
+	if l.transformer != nil {
+		if sum := l.transformer.Add(r); sum != nil {
+			l.feedReading(len(l.feeds)-1, sum)
+		}
+	}
+}
+
+func (l *Loop) feedReading(i int, r *meter.Reading) {
+	f := &l.feeds[i]
+	f.window.Add(r)
+	load := &l.loads[i]
+	load.At = r.At
+	for p := range r.Phase {
+		ph := &r.Phase[p]
+		load.Quality[p] = min(ph.I.Quality, ph.P.Quality)
+		load.I[p] = ph.I.Value
+		if ph.P.Value < 0 {
+			load.I[p] = -ph.I.Value
+		}
+	}
+	wall := l.Wall().Add(r.At - l.Now()) // when it was taken
+	edges := f.machine.Add(r, wall)
+	if len(edges) > 0 {
+		l.alarms.edges(l, edges)
+	}
+	l.active = f.machine.Active(l.active[:0])
+	id := ""
+	if len(l.active) > 0 {
+		id = l.active[0].ID
+	}
+	for _, out := range f.live.Add(r, wall, len(l.active) > 0, id) {
+		m := message.LiveReading{T: out.T, Before: out.Before, Alarm: out.Alarm, Reading: out.Reading}
+		l.Outbox.Store(false, []outbox.Record{{Stream: message.LiveStream(f.id), At: out.T, Body: message.AppendLive(nil, l.agent, &m)}})
+	}
+}

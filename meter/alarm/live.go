@@ -1,0 +1,171 @@
+package alarm
+
+import (
+	"time"
+
+	"lvagent/meter"
+)
+
+// Deadband is how far each quantity must move from what was last published to
+// be published again. Zero fields stand for the defaults.
+type Deadband struct {
+	V meter.Millivolts // default 1 V
+	I meter.Milliamps  // default 1 % of the rating, at least 1 A
+	P meter.Milliwatts // default I's at 230 V
+	Q meter.Millivars  // default I's at 230 V
+	N meter.Milliamps  // default I's
+}
+
+// LiveConfig says what is published of a way in real time. Zero fields stand for
+// the defaults.
+type LiveConfig struct {
+	Poll      time.Duration   // how often the way is read; default 1 s
+	Rating    meter.Milliamps // of the way's strongest phase
+	Deadband  Deadband
+	Heartbeat time.Duration // longest silence; default 10 s
+	Before    time.Duration // how far the readings before an alarm reach back; default 60 s
+	Tail      time.Duration // how long it goes on after the last clear; default 60 s
+	Gap       time.Duration // shortest mean distance of readings; default 1 s
+}
+
+// LiveReading is a reading to publish. Its fields are those of the message.
+type LiveReading struct {
+	T       time.Time
+	Before  bool   // taken before the alarm was raised
+	Alarm   string // the alarm that it belongs to
+	Reading *meter.Reading
+}
+
+// mostBefore bounds the readings of a way that are kept in memory.
+const mostBefore = 600
+
+// Live chooses the readings of one way that go out in real time while an alarm
+// stands (R3): first those shortly before it, then each one that moved by a
+// deadband, a heartbeat when none did, and the same for a while after the last
+// clear. No reading is chosen twice. It has one owner and is not safe for
+// concurrent use.
+type Live struct {
+	cfg  LiveConfig
+	ring []past // the newest readings
+	next int    // where the next one goes: the oldest
+	out  []LiveReading
+
+	heard  bool
+	last   time.Duration // stamp of the newest reading
+	on     bool          // an alarm stood at the last call
+	tail   bool          // none stands, and readings go out until until
+	until  time.Duration
+	alarm  string
+	owed   bool          // an alarm began or ended and the cap held that back
+	sent   meter.Reading // as last published
+	ripeAt time.Duration // when the rate cap is used up
+}
+
+// past is a reading that may still have to be published.
+type past struct {
+	reading meter.Reading
+	wall    time.Time
+	open    bool // there is one, and it was not published
+}
+
+// NewLive returns a chooser with nothing to publish.
+func NewLive(cfg LiveConfig) *Live {
+	cfg.Poll = or(cfg.Poll, time.Second)
+	cfg.Heartbeat = or(cfg.Heartbeat, 10*time.Second)
+	cfg.Before = or(cfg.Before, time.Minute)
+	cfg.Tail = or(cfg.Tail, time.Minute)
+	cfg.Gap = or(cfg.Gap, time.Second)
+	d := &cfg.Deadband
+	d.V = or(d.V, 1_000)
+	d.I = or(d.I, max(cfg.Rating/100, 1_000))
+	d.P = or(d.P, meter.Milliwatts(d.I)*230)
+	d.Q = or(d.Q, meter.Millivars(d.I)*230)
+	d.N = or(d.N, d.I)
+	// Two more than fit, for polls are not exact and the reading that raises the
+	// alarm is in the ring as well.
+	n := int(min(max(cfg.Before/max(cfg.Poll, 1), 0), mostBefore)) + 2
+	return &Live{cfg: cfg, ring: make([]past, n), out: make([]LiveReading, 0, n)}
+}
+
+// Add takes a reading of the way, taken at wall, and returns what to publish
+// now, in the order of time; it is valid until the next call. Active says that
+// an alarm of the way stands after this reading, and alarm which one.
+func (l *Live) Add(r *meter.Reading, wall time.Time, active bool, alarm string) []LiveReading {
+	l.out = l.out[:0]
+	if l.heard && r.At < l.last {
+		return l.out
+	}
+	l.heard, l.last = true, r.At
+	running := l.on || l.tail && r.At <= l.until
+	if active {
+		l.alarm = alarm
+	}
+	if active && !running {
+		l.before(r.At)
+	}
+	now := &l.ring[l.next]
+	*now = past{*r, wall, true}
+	l.next = (l.next + 1) % len(l.ring)
+
+	switch {
+	case active && !running:
+		l.publish(now, false)
+		l.owed = false
+	case active || running:
+		l.owed = l.owed || active != l.on
+		if (l.owed || l.moved(r) || r.At-l.sent.At >= l.cfg.Heartbeat) && l.allowed(r.At) {
+			l.publish(now, false)
+			l.owed = false
+		}
+	}
+	if l.on && !active {
+		l.until = r.At + l.cfg.Tail
+	}
+	l.tail = !active && (l.on || l.tail && r.At <= l.until)
+	l.on = active
+	return l.out
+}
+
+// before publishes the readings shortly before at that were not published yet.
+func (l *Live) before(at time.Duration) {
+	for i := range l.ring {
+		p := &l.ring[(l.next+i)%len(l.ring)]
+		if p.open && at-p.reading.At <= l.cfg.Before && l.allowed(p.reading.At) {
+			l.publish(p, true)
+		}
+	}
+}
+
+// allowed reports whether the rate cap admits a reading at at. A reading may
+// come half a gap early, for polls are not exact, but not all of them.
+func (l *Live) allowed(at time.Duration) bool { return at >= l.ripeAt-l.cfg.Gap/2 }
+
+func (l *Live) publish(p *past, before bool) {
+	p.open = false
+	l.ripeAt = max(l.ripeAt, p.reading.At) + l.cfg.Gap
+	l.sent = p.reading
+	l.out = append(l.out, LiveReading{T: p.wall, Before: before, Alarm: l.alarm, Reading: &p.reading})
+}
+
+// moved reports whether r is a deadband away from what was last published, in
+// any quantity, or has a value where that had none, or the reverse.
+func (l *Live) moved(r *meter.Reading) bool {
+	d := &l.cfg.Deadband
+	for i := range r.Phase {
+		a, b := &r.Phase[i], &l.sent.Phase[i]
+		if apart(a.V, b.V, d.V) || apart(a.I, b.I, d.I) || apart(a.P, b.P, d.P) || apart(a.Q, b.Q, d.Q) {
+			return true
+		}
+	}
+	return apart(r.Neutral, l.sent.Neutral, d.N)
+}
+
+func apart[T meter.Quantity](a, b meter.Sample[T], by T) bool {
+	if a.Quality == meter.Missing || b.Quality == meter.Missing {
+		return a.Quality != b.Quality && (a.Quality == meter.Missing || b.Quality == meter.Missing)
+	}
+	// Held to what is taken as measured, or the difference might not fit.
+	x := min(max(a.Value, -largest), largest)
+	y := min(max(b.Value, -largest), largest)
+	return x-y >= by || y-x >= by
+}
