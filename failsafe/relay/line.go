@@ -205,7 +205,7 @@ func (l *Line) openChip() (fd int, err error) {
 		}
 		return fd, nil
 	}
-	found, refused := 0, error(nil)
+	found, refused := -1, error(nil)
 	for n := range mostChips {
 		fd, err := l.kernel.Open("/dev/gpiochip" + strconv.Itoa(n))
 		if err != nil {
@@ -219,7 +219,7 @@ func (l *Line) openChip() (fd int, err error) {
 		switch {
 		case err != nil:
 			refused = fmt.Errorf("gpiochip%d: %w", n, err)
-		case text(info.label) == l.at.Chip && found == 0:
+		case text(info.label) == l.at.Chip && found < 0:
 			found = fd
 			continue
 		case text(info.label) == l.at.Chip:
@@ -230,7 +230,7 @@ func (l *Line) openChip() (fd int, err error) {
 		l.kernel.Close(fd)
 	}
 	switch {
-	case found != 0:
+	case found >= 0:
 		return found, nil
 	case refused != nil:
 		return 0, fmt.Errorf("find chip: %w", refused)

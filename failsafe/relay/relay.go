@@ -114,7 +114,7 @@ func (r Register) Apply(bus Registers, limit meter.Milliamps) (meter.Milliamps, 
 		return 0, fmt.Errorf("read back limit of unit %d holding %d: got %d words, want 1", r.Unit, r.Addr, len(words))
 	}
 	if words[0] == want {
-		return limit, nil
+		return max(0, limit), nil
 	}
 	return r.Limit(words[0]), nil
 }
