@@ -155,17 +155,20 @@ func (a *Agent) buildUplink() {
 // buildBuses makes one bus for each address, with its meters and its outputs.
 func (a *Agent) buildBuses() map[string]core.Output {
 	byURL := map[string]*poll.Bus{}
-	_, intoSecond := a.now(), time.Duration(a.wall().Nanosecond())
 	for _, b := range a.site.buses(a.log) {
-		b := b
-		bus := poll.NewBus(poll.Config{
-			Name: b.url, Link: b.client, Ways: b.ways, Now: a.now, Align: a.now() - intoSecond,
-			Deliver: func(r reading) { a.loop.Reading(r) }, Rand: mathrand.Float64, Log: a.log,
-		})
-		byURL[b.url] = bus
-		a.buses = append(a.buses, bus)
+		byURL[b.url] = a.addBus(b.url, b.client, b.ways)
 	}
-	return a.outputs(byURL)
+	return a.buildOutputs(byURL)
+}
+
+func (a *Agent) addBus(name string, link poll.Link, ways []poll.Way) *poll.Bus {
+	wall := a.wall()
+	bus := poll.NewBus(poll.Config{
+		Name: name, Link: link, Ways: ways, Now: a.now, Align: a.now() - wall.Sub(wall.Truncate(time.Minute)),
+		Deliver: func(r reading) { a.loop.Reading(r) }, Rand: mathrand.Float64, Log: a.log,
+	})
+	a.buses = append(a.buses, bus)
+	return bus
 }
 
 // Run runs the agent until ctx ends, then stops it in order.

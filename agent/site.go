@@ -38,9 +38,11 @@ type Site struct {
 	clients  map[string]*modbus.Client
 }
 
+// outputOf is what carries one group's limit.
 type outputOf struct {
-	group, url string
-	register   relay.Register
+	group  string
+	output configs.Output
+	rating milliamps
 }
 
 // busOf is one address with what hangs on it.
@@ -74,12 +76,13 @@ func Prepare(file string) (*Site, []configs.Fault) {
 				b.URL, b.Share*100, mostBusy*100, b.Meters))
 		}
 	}
-	for _, g := range cfg.Groups {
-		encode, _ := relay.ParseEncoding(g.Output.Encode)
-		s.outputs = append(s.outputs, outputOf{group: g.ID, url: g.Output.URL, register: relay.Register{
-			Unit: uint8(g.Output.Unit), Addr: uint16(g.Output.Holding), Encode: encode,
-			Rating: milliamps(configs.Milli(g.Rating)),
-		}})
+	for i, g := range cfg.Groups {
+		if g.Output.Kind == "gpio" {
+			if _, err := relay.ParseAddress(g.Output.Line); err != nil {
+				faults = append(faults, src.Fault(fmt.Sprintf("groups[%d].output.line", i), "group %s: %v", g.ID, err))
+			}
+		}
+		s.outputs = append(s.outputs, outputOf{group: g.ID, output: g.Output, rating: milliamps(configs.Milli(g.Rating))})
 	}
 	if strings.HasPrefix(cfg.Uplink.Broker, "ssl://") {
 		faults = append(faults, s.loadTLS(src)...)
@@ -221,7 +224,9 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 		})
 	}
 	for _, o := range s.outputs {
-		on(o.url, time.Second)
+		if o.output.Kind == "modbus" {
+			on(o.output.URL, time.Second)
+		}
 	}
 	return buses
 }

@@ -191,6 +191,20 @@ func TestCheckFile(t *testing.T) {
 			e := f[at+pageHeader+uint64(native.Uint16(f[at+10:])-1)*pageElement:]
 			e[native.Uint32(e[4:])+native.Uint32(e[8:])-3] = 0xff
 		}, "order"},
+		{"a branch with a key below those of its parent", func(f []byte) {
+			for at := 2 * page; at < len(f); at += page {
+				if native.Uint16(f[at+8:]) != pageBranch {
+					continue
+				}
+				second := f[native.Uint64(f[at+pageHeader+pageElement+8:])*uint64(page):]
+				if native.Uint16(second[8:]) == pageBranch {
+					e := second[pageHeader:]
+					clear(e[native.Uint32(e):][:native.Uint32(e[4:])])
+					return
+				}
+			}
+			t.Fatal("no branch below a branch")
+		}, "key 0"},
 		{"a leaf with its keys in the wrong order", func(f []byte) {
 			e := element(f, pageLeaf, 1)
 			clear(e[native.Uint32(e[4:]):][:native.Uint32(e[8:])])
@@ -198,7 +212,18 @@ func TestCheckFile(t *testing.T) {
 		{"a key outside of its leaf", func(f []byte) { native.PutUint32(element(f, pageLeaf, 0)[8:], uint32(page)) }, "outside"},
 		{"a value outside of its leaf", func(f []byte) { native.PutUint32(element(f, pageLeaf, 0)[12:], uint32(page)) }, "outside"},
 	}
-	whole := filled(t, storePath(t), false)
+	path := storePath(t)
+	filled(t, path, true)
+	s := mustOpen(t, path, testOptions())
+	var b Batch
+	for i := range 2000 {
+		b.Append = append(b.Append, entry("deep", hours, i, strings.Repeat("x", 700)))
+	}
+	mustCommit(t, s, b)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			// Pages that are free still hold what they held. Only the tree in use counts.
@@ -464,6 +489,29 @@ func TestTornRecord(t *testing.T) {
 	mustCommit(t, s, Batch{Ack: []Ack{{"hh", 5}}, Put: []Put{{"k", nil}}})
 	if st := s.Stats(); st.Records != 0 || st.Bytes != 0 {
 		t.Errorf("after all were taken: %+v", st)
+	}
+}
+
+// A flipped bit can make a bucket of a record, which bbolt will not delete.
+func TestRecordThatBecameABucket(t *testing.T) {
+	path := storePath(t)
+	file := filled(t, path, true)
+	page := os.Getpagesize()
+	for at := 2 * page; at < len(file); at += page {
+		if native.Uint16(file[at+8:]) == pageLeaf {
+			for i := range int(native.Uint16(file[at+10:])) {
+				if e := file[at+pageHeader+i*pageElement:]; native.Uint32(e[8:]) == uint32(len(recordKey(0, 0))) {
+					native.PutUint32(e, leafBucket)
+				}
+			}
+		}
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, path, testOptions())
+	if err := s.Commit(Batch{Ack: []Ack{{"hh/W0", 1}}}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("acknowledge: %v, want ErrDamaged", err)
 	}
 }
 

@@ -115,14 +115,25 @@ type Group struct {
 	Output     Output   `mapstructure:"output" doc:"What carries the limit."`
 }
 
-// Output is what carries a group's limit.
+// Output is what carries a group's limit: a holding register that takes the
+// limit, or a contact (coil or GPIO line) that closes at the group's full rating
+// only.
 type Output struct {
-	Kind    string `mapstructure:"kind" doc:"modbus."`
-	URL     string `mapstructure:"url" doc:"tcp://host:port of the controller."`
-	Unit    int    `mapstructure:"unit" doc:"Modbus unit id."`
-	Holding int    `mapstructure:"holding" doc:"Address of the holding register, 0-based."`
-	Encode  string `mapstructure:"encode" doc:"percent (of the rating, 0 to 100), amps, or deciamps. Default percent."`
+	Kind    string `mapstructure:"kind" doc:"modbus or gpio."`
+	URL     string `mapstructure:"url" doc:"modbus: tcp://host:port of the controller."`
+	Unit    int    `mapstructure:"unit" doc:"modbus: unit id."`
+	Holding int    `mapstructure:"holding" doc:"modbus: address of the holding register that takes the limit, 0-based."`
+	Encode  string `mapstructure:"encode" doc:"modbus holding: percent (of the rating, 0 to 100), amps, or deciamps. Default percent."`
+	Coil    int    `mapstructure:"coil" doc:"modbus: address of the coil that permits or curtails, 0-based, instead of holding."`
+	Curtail int    `mapstructure:"curtail" doc:"modbus coil: the value that curtails, 0 or 1. Default 0."`
+	Line    string `mapstructure:"line" doc:"gpio: chip:line, as gpiochip0:17 or by their names. LOW curtails."`
 }
+
+// Absent is an address that the file does not give.
+const Absent = -1
+
+// IsContact reports whether the output can only permit all or nothing.
+func (o *Output) IsContact() bool { return o.Kind == "gpio" || o.Coil != Absent }
 
 // Failsafe is what holds when the centre is silent.
 type Failsafe struct {

@@ -48,6 +48,12 @@ func (c *Config) complete(s *Source) {
 		if g.Output.Encode == "" {
 			g.Output.Encode = "percent"
 		}
+		at := fmt.Sprintf("groups[%d].output.", i)
+		for key, address := range map[string]*int{"holding": &g.Output.Holding, "coil": &g.Output.Coil} {
+			if _, given := s.lines[at+key]; !given {
+				*address = Absent
+			}
+		}
 	}
 	for i := range c.Alarms {
 		a := &c.Alarms[i]
@@ -184,21 +190,41 @@ func (c *Config) validateGroups(s *Source) {
 			s.add(at+".failsafe_a", "group %s: must be 0 to its rating of %v A, not %v", g.ID, g.Rating, g.Failsafe)
 		}
 		s.between(at+".connectors", g.Connectors, 1, 1000)
-		out := at + ".output"
-		s.oneOf(out+".kind", g.Output.Kind, "modbus")
-		if g.Output.Kind != "modbus" {
-			continue
-		}
-		s.modbusURL(out+".url", g.Output.URL)
-		s.between(out+".unit", g.Output.Unit, 0, 255)
-		s.between(out+".holding", g.Output.Holding, 0, 65535)
-		s.oneOf(out+".encode", g.Output.Encode, "percent", "amps", "deciamps")
-		key := fmt.Sprintf("%s %d %d", g.Output.URL, g.Output.Unit, g.Output.Holding)
-		if other, twice := outputs[key]; twice {
-			s.add(out, "group %s: group %s already writes this register", g.ID, other)
-		}
-		outputs[key] = g.ID
+		g.Output.validate(s, at+".output", g.ID, outputs)
 	}
+}
+
+// validate checks an output; taken holds what other groups drive.
+func (o *Output) validate(s *Source, at, group string, taken map[string]string) {
+	s.oneOf(at+".kind", o.Kind, "modbus", "gpio")
+	key := ""
+	switch o.Kind {
+	case "gpio":
+		key = o.Line
+		if chip, line, ok := strings.Cut(o.Line, ":"); !ok || chip == "" || line == "" {
+			s.add(at+".line", "group %s: must be chip:line like gpiochip0:17, not %q", group, o.Line)
+		}
+	case "modbus":
+		s.modbusURL(at+".url", o.URL)
+		s.between(at+".unit", o.Unit, 0, 255)
+		switch holding, coil := o.Holding != Absent, o.Coil != Absent; {
+		case holding == coil:
+			s.add(at, "group %s: must have one of holding and coil", group)
+		case holding:
+			s.between(at+".holding", o.Holding, 0, 65535)
+			s.oneOf(at+".encode", o.Encode, "percent", "amps", "deciamps")
+		default:
+			s.between(at+".coil", o.Coil, 0, 65535)
+			s.between(at+".curtail", o.Curtail, 0, 1)
+		}
+		key = fmt.Sprintf("%s %d %d %d", o.URL, o.Unit, o.Holding, o.Coil)
+	default:
+		return
+	}
+	if other, twice := taken[key]; twice {
+		s.add(at, "group %s: group %s already drives this output", group, other)
+	}
+	taken[key] = group
 }
 
 func (c *Config) validateAlarms(s *Source) {
@@ -432,6 +458,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 		e.Groups = append(e.Groups, failsafe.Group{
 			ID: g.ID, Way: g.Way, Phases: PhaseSet(g.Phases),
 			Rating: meter.Milliamps(Milli(g.Rating)), Failsafe: meter.Milliamps(Milli(g.Failsafe)),
+			Contact: g.Output.IsContact(),
 		})
 	}
 	return e

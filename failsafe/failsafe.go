@@ -53,6 +53,7 @@ type Group struct {
 	Phases   [meter.Phases]bool
 	Rating   meter.Milliamps // per phase
 	Failsafe meter.Milliamps // per phase, while the centre is silent
+	Contact  bool            // the output permits all of the rating or nothing
 }
 
 // Timers are the engine's times. All run on the monotonic clock.

@@ -135,6 +135,8 @@ func (r *run) feedback(f Feedback) {
 		gs.Actuation = Unreached
 	case f.Limit > gs.Limit:
 		gs.Actuation = Permissive
+	case f.Limit == 0 && r.cfg.Groups[g].Contact && gs.Limit < r.cfg.Groups[g].Rating:
+		gs.Actuation = Confirmed // a contact curtails for any limit below the rating
 	case f.Limit < gs.Limit && gs.Limit-f.Limit > r.cfg.Groups[g].Rating/100:
 		gs.Actuation = Restricted
 	default:

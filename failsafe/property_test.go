@@ -35,7 +35,7 @@ func TestPromises(t *testing.T) {
 		released := map[string]time.Duration{} // time left of a release, by real time
 		releasedFor := map[string]time.Duration{}
 		steppedBack := false
-		stated := map[string]bool{}            // a statement since the way was last in failsafe, while heard
+		stated := map[string]bool{} // a statement since the way was last in failsafe, while heard
 		track := func(d time.Duration) {
 			silent += d
 			for g := range released {

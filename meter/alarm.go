@@ -61,4 +61,7 @@ type Alarm struct {
 	PeakAt    time.Time
 	Duration  time.Duration // of a Clear
 	Restored  bool
+
+	// Questionable is set when suspect values took part in the alarm.
+	Questionable bool
 }

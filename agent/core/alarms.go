@@ -32,7 +32,8 @@ type keptAlarms struct {
 }
 
 // resume takes up the alarms that were active. A condition is cleared: it is
-// raised anew if it still holds.
+// raised anew if it still holds. So is what belongs to a way or a threshold that
+// the site file does not have any more.
 func (a *alarms) resume(l *Loop, now time.Duration, wall time.Time) {
 	var kept keptAlarms
 	if body := l.Outbox.Get(alarmsKey); body != nil {
@@ -41,17 +42,26 @@ func (a *alarms) resume(l *Loop, now time.Duration, wall time.Time) {
 			kept = keptAlarms{}
 		}
 	}
-	for i := range l.feeds {
-		f := &l.feeds[i]
-		for _, s := range kept.Machines {
-			a.edges(l, f.machine.Resume(s, now, wall))
+	var clears []meter.Alarm
+	for _, s := range kept.Machines {
+		if i, ok := l.ways[s.Way]; ok {
+			clears = append(clears, l.feeds[i].machine.Resume(s, now, wall)...)
+			continue
 		}
+		gone := alarm.Config{Way: s.Way}
+		gone.Fuse.Disabled, gone.Supply.Disabled, gone.Export.Disabled = true, true, true
+		m, err := alarm.New(gone, nil)
+		if err != nil {
+			l.Log.Error("alarms of a way that is gone not cleared", "way", s.Way, "err", err)
+			continue
+		}
+		clears = append(clears, m.Resume(s, now, wall)...)
 	}
-	a.active = kept.Conditions
 	for _, was := range kept.Conditions {
 		was.Restored = true
-		a.clear(l, was, wall)
+		clears = append(clears, cleared(was, wall))
 	}
+	a.tell(l, clears)
 	a.publishAll(l, wall)
 	if l.State.Lost {
 		a.condition(l, failsafe.Condition{Kind: string(failsafe.StateLost), Edge: meter.Raise}, wall)
@@ -78,13 +88,6 @@ func (l *Loop) watchStore(wall time.Time) {
 	}
 }
 
-// edges tells of alarms that a reading raised or cleared.
-func (a *alarms) edges(l *Loop, edges []meter.Alarm) {
-	for i := range edges {
-		a.tell(l, &edges[i])
-	}
-}
-
 // condition raises or clears the alarm of a condition without a threshold.
 func (a *alarms) condition(l *Loop, c failsafe.Condition, wall time.Time) {
 	way := c.Way
@@ -104,28 +107,40 @@ func (a *alarms) condition(l *Loop, c failsafe.Condition, wall time.Time) {
 	case c.Edge == meter.Raise && i < 0:
 		raised := meter.Alarm{ID: id, Way: way, Kind: c.Kind, Edge: c.Edge, At: wall, Severity: severity}
 		a.active = append(a.active, raised)
-		a.tell(l, &raised)
+		a.tell(l, []meter.Alarm{raised})
 	case c.Edge == meter.Clear && i >= 0:
-		a.clear(l, a.active[i], wall)
+		was := a.active[i]
+		a.active = slices.Delete(slices.Clone(a.active), i, i+1)
+		a.tell(l, []meter.Alarm{cleared(was, wall)})
 	}
 }
 
-func (a *alarms) clear(l *Loop, was meter.Alarm, wall time.Time) {
-	a.active = slices.DeleteFunc(slices.Clone(a.active), func(x meter.Alarm) bool { return x.ID == was.ID })
+func cleared(was meter.Alarm, wall time.Time) meter.Alarm {
 	was.Edge, was.Duration, was.At = meter.Clear, wall.Sub(was.At), wall
-	a.tell(l, &was)
+	return was
 }
 
-// tell stores an edge with what is active after it, in one commit.
-func (a *alarms) tell(l *Loop, edge *meter.Alarm) {
-	if edge.Edge == meter.Raise {
-		l.Log.Warn("alarm raised", "alarm", edge.ID)
-	} else {
-		l.Log.Info("alarm cleared", "alarm", edge.ID)
+// tell stores edges with what is active after them, in one commit: a crash must
+// neither repeat one nor forget one.
+func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
+	if len(edges) == 0 {
+		return
 	}
-	l.Outbox.Store(true, []outbox.Record{{Stream: message.AlarmStream(edge.Way), At: edge.At,
-		Body: message.AppendAlarm(nil, l.agent, edge)}}, a.kept(l))
-	a.publish(l, edge.Way, edge.At)
+	records := make([]outbox.Record, 0, len(edges))
+	for i := range edges {
+		e := &edges[i]
+		if e.Edge == meter.Raise {
+			l.Log.Warn("alarm raised", "alarm", e.ID)
+		} else {
+			l.Log.Info("alarm cleared", "alarm", e.ID)
+		}
+		records = append(records, outbox.Record{Stream: message.AlarmStream(e.Way), At: e.At,
+			Body: message.AppendAlarm(nil, l.agent, e)})
+	}
+	l.Outbox.Store(true, records, a.kept(l))
+	for i := range edges {
+		a.publish(l, edges[i].Way, edges[i].At)
+	}
 }
 
 func (a *alarms) kept(l *Loop) outbox.Kept {

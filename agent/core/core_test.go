@@ -20,12 +20,13 @@ import (
 )
 
 const siteText = `
-site: {id: S1}
+site: {id: S1, transformer_kva: 500}
 clock: {source: assume}
 meters: [{id: m1, url: "tcp://127.0.0.1:1502", unit: 1, profile: eastron-sdm630}]
 ways: [{id: W1, meter: m1, rating_a: 300}]
 groups:
   - {id: G1, way: W1, phases: [L1], rating_a: 96, failsafe_a: 24, output: {kind: modbus, url: "tcp://127.0.0.1:1502", unit: 1, holding: 1}}
+alarms: [{quantity: i, phases: [L1], kind: hi, threshold: 300, hysteresis: 9, on_delay: 2s, off_delay: 5s}]
 failsafe: {issuers: [scada-1], entry_spread: 0s, restore_period: 0s}
 uplink: {broker: "tcp://127.0.0.1:1883"}
 `
@@ -41,6 +42,7 @@ type rig struct {
 	states   []uint64 // versions handed to the saver
 	hold     bool     // the disk does not answer
 	told     []meter.Milliamps
+	amps     meter.Milliamps // what each phase carries
 	health   outbox.Health
 	mute     bool // the actuator does not answer
 	seq      uint64
@@ -71,7 +73,7 @@ func newRig(t *testing.T) *rig {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	r := &rig{t: t, kept: map[string][]byte{}, retained: map[string][]byte{}, start: time.Now(), done: make(chan struct{})}
+	r := &rig{t: t, amps: 50_000, kept: map[string][]byte{}, retained: map[string][]byte{}, start: time.Now(), done: make(chan struct{})}
 	engine := failsafe.NewEngine(cfg.Engine([32]byte{}))
 	r.loop = New(Options{
 		Config: cfg, Topics: message.NewTopics(cfg.Uplink.Prefix, "S1"), Engine: engine,
@@ -101,13 +103,13 @@ func (r *rig) pass(d time.Duration) {
 	}
 }
 
-// read delivers a good reading of 50 A.
+// read delivers a good reading.
 func (r *rig) read() {
 	rd := meter.Reading{Way: "W1", At: time.Since(r.start)}
 	for p := range rd.Phase {
 		rd.Phase[p] = meter.PhaseReading{
 			V: meter.Sample[meter.Millivolts]{Value: 240_000, Quality: meter.Good},
-			I: meter.Sample[meter.Milliamps]{Value: 50_000, Quality: meter.Good},
+			I: meter.Sample[meter.Milliamps]{Value: r.amps, Quality: meter.Good},
 			P: meter.Sample[meter.Milliwatts]{Value: 12_000_000, Quality: meter.Good},
 			Q: meter.Sample[meter.Millivars]{Quality: meter.Good},
 		}
@@ -346,6 +348,52 @@ func TestHalfHoursGoOutWithTheirCheckpoint(t *testing.T) {
 		}
 		if n != 1 || len(r.kept[windowsKey]) == 0 {
 			t.Errorf("%d half-hours and a checkpoint of %d octets, want 1 and some", n, len(r.kept[windowsKey]))
+		}
+	})
+}
+
+// R3: an alarm goes out with the list of what is active, then the readings of
+// the minute before it, then those that follow; the sum of the ways is measured
+// like a way.
+func TestAThresholdIsPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(90 * time.Second)
+		r.amps = 310_000
+		r.pass(5 * time.Second)
+		var raised, before, after int
+		for _, rec := range r.records {
+			switch {
+			case rec.Stream == "alarm/W1" && bytes.Contains(rec.Body, []byte(`"id":"W1.L1.i.hi"`)):
+				raised++
+				if !bytes.Contains(rec.Body, []byte(`"value":310`)) {
+					t.Errorf("alarm = %s", rec.Body)
+				}
+			case rec.Stream == "live/W1" && bytes.Contains(rec.Body, []byte(`"pre":true`)):
+				before++
+			case rec.Stream == "live/W1":
+				after++
+			}
+		}
+		if raised != 1 || before < 55 || after == 0 {
+			t.Errorf("%d raises, %d readings before, %d after; want 1, about 60, some", raised, before, after)
+		}
+		if !bytes.Contains(r.kept[alarmsKey], []byte("W1.L1.i.hi")) {
+			t.Errorf("kept alarms: %s", r.kept[alarmsKey])
+		}
+		if !bytes.Contains(r.retained["lv/v1/S1/up/alarmstate/W1"], []byte("W1.L1.i.hi")) {
+			t.Errorf("alarmstate: %s", r.retained["lv/v1/S1/up/alarmstate/W1"])
+		}
+		r.pass(31 * time.Minute)
+		sum := 0
+		for _, rec := range r.records {
+			if rec.Stream == "hh/TX" && !bytes.Contains(rec.Body, []byte(`"L1":null`)) {
+				sum++
+			}
+		}
+		if sum != 1 {
+			t.Errorf("%d half-hours of the transformer, want 1", sum)
 		}
 	})
 }

@@ -26,9 +26,11 @@ type feed struct {
 func (l *Loop) buildFeeds() {
 	cfg := l.Config
 	var feeders []alarm.Feeder
+	slowest := time.Duration(0) // the sum can't come more often than its last part
 	for i, w := range cfg.Ways {
 		poll := cfg.PollOf(&w)
 		hold := poll * 5 / 2
+		slowest = max(slowest, poll)
 		var rating [meter.Phases]meter.Milliamps
 		for p, a := range w.Rating {
 			rating[p] = meter.Milliamps(configs.Milli(a))
@@ -38,8 +40,8 @@ func (l *Loop) buildFeeds() {
 	}
 	if firm := cfg.Site.FirmCurrent(); firm > 0 {
 		every := [meter.Phases]bool{true, true, true}
-		l.addFeed(len(cfg.Ways), failsafe.TX, time.Second, every, [meter.Phases]meter.Milliamps{firm, firm, firm}, true)
-		l.transformer = alarm.NewTransformer(feeders, time.Second)
+		l.addFeed(len(cfg.Ways), failsafe.TX, slowest, every, [meter.Phases]meter.Milliamps{firm, firm, firm}, true)
+		l.transformer = alarm.NewTransformer(feeders, slowest)
 	}
 }
 
@@ -89,10 +91,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 		}
 	}
 	wall := l.Wall().Add(r.At - l.Now()) // when it was taken
-	edges := f.machine.Add(r, wall)
-	if len(edges) > 0 {
-		l.alarms.edges(l, edges)
-	}
+	l.alarms.tell(l, f.machine.Add(r, wall))
 	l.active = f.machine.Active(l.active[:0])
 	id := ""
 	if len(l.active) > 0 {

@@ -157,6 +157,9 @@ func AppendAlarm(dst []byte, agent string, a *meter.Alarm) []byte {
 	w.text("way", a.Way)
 	w.alarm(a)
 	w.openArray("flags")
+	if a.Questionable {
+		w.text("", "QUESTIONABLE")
+	}
 	w.shutArray()
 	w.shut()
 	return w.b

@@ -160,7 +160,9 @@ func TestABrokenStoreIsSetAside(t *testing.T) {
 		t.Error("the broken store was not set aside")
 	}
 	o.Store(true, record("hh/W1", 2))
-	<-o.Wake()
+	for len(read(t, o, "hh/W1")) == 0 {
+		<-o.Wake()
+	}
 	if got := read(t, o, "hh/W1"); len(got) != 1 || got[0].N != 1 || got[0].G != 2 {
 		t.Errorf("first record of the new store = %+v, want n 1, g 2", got)
 	}

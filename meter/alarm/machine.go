@@ -31,7 +31,7 @@ const (
 // for. Time counts from one sample to the next, but at most Hold after the
 // former, and not beyond an explicit statement that the value is not known.
 //
-// A suspect sample counts like a good one; see [Machine.Questionable]. A neutral
+// A suspect sample counts like a good one; see [meter.Alarm]. A neutral
 // current that was computed from the phases counts as missing.
 type Machine struct {
 	cfg    Config
@@ -50,10 +50,9 @@ type track struct {
 	watch watch
 	alarm meter.Alarm // from pending on: as it is, or will be, raised, with the peak so far
 
-	step         step
-	stood        stood
-	begun        time.Duration // when it was raised
-	questionable bool
+	step  step
+	stood stood
+	begun time.Duration // when it was raised
 }
 
 // stood adds up how long samples have been on one side.
@@ -130,7 +129,7 @@ func (m *Machine) take(t *track, s *sight) {
 	}
 	switch {
 	case t.step == normal && s.beyond:
-		t.step, t.questionable = pending, false
+		t.step, t.alarm.Questionable = pending, false
 		t.alarm.Peak, t.alarm.PeakAt = s.peak, s.peakAt
 		t.stood.begin(at)
 	case t.step == pending && !s.beyond:
@@ -144,7 +143,7 @@ func (m *Machine) take(t *track, s *sight) {
 	if t.step == normal {
 		return
 	}
-	t.questionable = t.questionable || s.quality == meter.Suspect
+	t.alarm.Questionable = t.alarm.Questionable || s.quality == meter.Suspect
 	if s.peaks && worse(s.peak, t.alarm.Peak, t.rule.Kind.low()) {
 		t.alarm.Peak, t.alarm.PeakAt = s.peak, s.peakAt
 	}
@@ -183,15 +182,4 @@ func (m *Machine) Active(dst []meter.Alarm) []meter.Alarm {
 		}
 	}
 	return dst
-}
-
-// Questionable reports whether suspect samples took part in the alarm called id,
-// in its present occurrence or else in the last one.
-func (m *Machine) Questionable(id string) bool {
-	for i := range m.tracks {
-		if m.tracks[i].alarm.ID == id {
-			return m.tracks[i].questionable
-		}
-	}
-	return false
 }

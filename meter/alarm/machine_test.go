@@ -256,7 +256,7 @@ func TestQuestionable(t *testing.T) {
 				r := x.reading(hi)
 				m.Add(&r, begin.Add(x.at))
 			}
-			if got := m.Questionable(hi.ID()); got != tt.want {
+			if got := questionable(m, hi.ID()); got != tt.want {
 				t.Errorf("questionable = %v, want %v", got, tt.want)
 			}
 		})
@@ -434,4 +434,14 @@ func TestNames(t *testing.T) {
 			t.Errorf("ParseKind(%q) = %v, want none", name, k)
 		}
 	}
+}
+
+// questionable reports whether suspect samples took part in the alarm called id.
+func questionable(m *Machine, id string) bool {
+	for i := range m.tracks {
+		if m.tracks[i].alarm.ID == id {
+			return m.tracks[i].alarm.Questionable
+		}
+	}
+	return false
 }

@@ -99,6 +99,7 @@ func (n *naive) add(x told) (want meter.Alarm, is bool) {
 	}
 	none := true
 	for _, y := range n.all[n.start:] {
+		want.Questionable = want.Questionable || y.there() && !y.restart && y.quality == meter.Suspect
 		if y.there() && !y.restart && (none || sign*y.value > sign*want.Peak) {
 			want.Peak, want.PeakAt, none = y.value, y.wall, false
 		}

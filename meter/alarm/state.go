@@ -19,9 +19,8 @@ type State struct {
 
 // Standing is an alarm that was raised and not cleared.
 type Standing struct {
-	Alarm        meter.Alarm
-	Age          time.Duration // since its raise, at State.At
-	Questionable bool
+	Alarm meter.Alarm
+	Age   time.Duration // since its raise, at State.At
 }
 
 // State returns a copy of what the machine holds.
@@ -29,7 +28,7 @@ func (m *Machine) State() State {
 	s := State{Way: m.cfg.Way, At: m.wall}
 	for i := range m.tracks {
 		if t := &m.tracks[i]; t.stands() {
-			s.Active = append(s.Active, Standing{Alarm: t.alarm, Age: m.last - t.begun, Questionable: t.questionable})
+			s.Active = append(s.Active, Standing{Alarm: t.alarm, Age: m.last - t.begun})
 		}
 	}
 	return s
@@ -58,7 +57,7 @@ func (m *Machine) Resume(s State, mono time.Duration, wall time.Time) []meter.Al
 			continue
 		}
 		t := &m.tracks[i]
-		t.step, t.alarm, t.questionable = active, a, old.Questionable
+		t.step, t.alarm = active, a
 		t.begun = mono - old.Age - away
 	}
 	return m.edges

@@ -152,6 +152,21 @@ func TestFusePeak(t *testing.T) {
 	}
 }
 
+// A fall that rests on a voltage in doubt is in doubt itself.
+func TestFuseQuestionable(t *testing.T) {
+	for _, q := range []meter.Quality{meter.Good, meter.Suspect} {
+		m := must(t, Config{Way: "W3"})
+		for _, x := range []shown{{at: 0, v: 230_000, i: 120_000}, {at: s, v: 230_000}} {
+			r := x.reading()
+			r.Phase[meter.L1].V.Quality = q
+			m.Add(&r, begin.Add(x.at))
+		}
+		if got := questionable(m, "W3.L1.FUSE_SUSPECTED"); got != (q == meter.Suspect) {
+			t.Errorf("questionable = %v with a %v voltage", got, q)
+		}
+	}
+}
+
 func TestSupply(t *testing.T) {
 	supply := Config{Way: "W3"}
 	lost := every(0, 2*s, 45_999, 0, 0)
@@ -208,6 +223,9 @@ func TestExport(t *testing.T) {
 		{"no power is no export", cfg, every(0, 60*s, 230_000, over, 0), nil, 0},
 		{"a moment of import starts the delay anew", cfg, story(raised[:30], shown{at: 30 * s, v: 230_000, i: over, p: 1}, shown{at: 31 * s, v: 230_000, i: over, p: -1}), nil, 0},
 		{"direction not known does not confirm", cfg, story(raised[:30], shown{at: 30 * s, v: 230_000, i: over, noP: true}), nil, 0},
+		{"direction not known for a moment", cfg, story(raised[:30], shown{at: 30 * s, v: 230_000, i: over, noP: true}, shown{at: 31 * s, v: 230_000, i: over, p: -1}), []string{"raise W3.L1.EXPORT_OVERLOAD 31s=300001"}, over},
+		{"direction not known does not clear", cfg, story(raised, shown{at: 31 * s, v: 1, i: 1, noP: true}, shown{at: 99 * s, v: 1, i: 1, noP: true}), []string{raise}, over},
+		{"a refusal of the direction ends the hold", cfg, story(raised[:30], shown{at: 29*s + 500*ms, v: 230_000, i: over, noP: true}, shown{at: 31 * s, v: 230_000, i: over, p: -1}), nil, 0},
 		{"no rating", Config{Way: "W3"}, raised, nil, 0},
 		{"disabled", Config{Way: "W3", Rating: cfg.Rating, Export: Export{Disabled: true}}, raised, nil, 0},
 		{"back by 3 %", cfg, story(raised, every(31*s, 91*s, 230_000, 291_000, -1)), clear("291000"), over},
