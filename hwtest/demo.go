@@ -31,7 +31,6 @@ type Pace struct {
 	Act     time.Duration // most from detection to the outputs
 	Recover time.Duration // most from the statement to the first release
 	Drain   time.Duration // most for what is still on its way at the end
-	Table   time.Duration // between table lines
 	bench.Timers
 }
 
@@ -42,7 +41,6 @@ func DemoPace() Pace {
 		Act:     5 * time.Second,
 		Recover: 10 * time.Second,
 		Drain:   10 * time.Second,
-		Table:   5 * time.Second,
 		Timers: bench.Timers{
 			HeartbeatPeriod:  time.Second,
 			HeartbeatTimeout: 4 * time.Second,
@@ -98,13 +96,14 @@ const (
 )
 
 // Demo plays an evening with electric vehicles: five ways, a load-management
-// signal, a lost link, its return. It reports each event to r, and to
-// r.Errorf each broken promise, which the summary has too. An error means that
+// signal, a lost link, its return. It reports each event to r, shows r the
+// picture if it is a [Viewer], and reports to r.Errorf each broken promise,
+// which the summary has too. An error means that
 // the run could not be carried out and proves nothing. Whatever the end, the
 // agent is stopped, every port closed and the folder removed unless it is to be
 // kept.
 func Demo(ctx context.Context, cfg DemoConfig, r Reporter) (Summary, error) {
-	d := &demo{cfg: cfg, report: r, ledger: bench.NewLedger(), sent: map[string]command{}, states: map[string]string{}}
+	d := &demo{cfg: cfg, report: r, ledger: bench.NewLedger(), alarms: newAlarmBook(), sent: map[string]command{}, states: map[string]string{}}
 	defer d.close()
 	if err := d.build(); err != nil {
 		return Summary{}, err
@@ -113,7 +112,7 @@ func Demo(ctx context.Context, cfg DemoConfig, r Reporter) (Summary, error) {
 		return Summary{}, err
 	}
 	trace := bench.Trace{World: d.world, Writes: d.meters.Trace()}
-	s := judge(cfg.Pace, &d.story, trace, d.ledger)
+	s := judge(cfg.Pace, &d.story, trace, d.ledger, d.alarms)
 	s.Agent, s.Seed, s.Seconds = d.program, cfg.Seed, round(d.meters.Now())
 	s.Published, s.Acked = d.link.Published(), d.link.Acked()
 	was, free := d.meters.AboveRating()
@@ -146,6 +145,8 @@ func (d *demo) build() error {
 		addr = broker.Addr()
 	}
 	d.world = bench.NewWorld(d.cfg.Seed)
+	d.picture = newPicture(d.world, d.cfg.For)
+	d.scene = "The agent starts: charging is held until the centre has spoken."
 	d.story.statement = make([]time.Duration, len(d.world.Ways))
 	d.story.stated = make([]bool, len(d.world.Ways))
 	if d.meters, err = bench.StartMeters(d.world); err != nil {
@@ -189,9 +190,9 @@ func (d *demo) build() error {
 	}
 	d.story.started = d.meters.Now()
 	d.cleanup(func() { _, _ = d.agent.Stop(stopWithin) })
-	d.logf("%d ways of %.0f A behind %.0f kVA, %d charging groups; %v, broker at %s, agent %s (pid %d)",
+	d.event(d.story.started, "", "%d ways of %.0f A behind %.0f kVA, %d charging groups; %v, broker at %s, agent %s (pid %d)",
 		len(d.world.Ways), d.world.Ways[0].Rating, d.world.Firm, len(d.world.Groups), d.meters, addr, agent, d.agent.PID())
-	d.logf("one second here is %.1f minutes there; a record of %v stands for half an hour",
+	d.event(d.story.started, "", "one second here is %.1f minutes there; a record of %v stands for half an hour",
 		3*60/d.cfg.For.Seconds(), d.cfg.Pace.Window)
 	return nil
 }

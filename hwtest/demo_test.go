@@ -22,7 +22,7 @@ func quickly(program string) DemoConfig {
 	return DemoConfig{
 		For: 6 * time.Second, Agent: program, Seed: 1,
 		Pace: Pace{
-			Window: 500 * time.Millisecond, Act: 1500 * time.Millisecond, Recover: 3 * time.Second, Drain: 2 * time.Second, Table: time.Second,
+			Window: 500 * time.Millisecond, Act: 1500 * time.Millisecond, Recover: 3 * time.Second, Drain: 2 * time.Second,
 			Timers: bench.Timers{
 				HeartbeatPeriod: 100 * time.Millisecond, HeartbeatTimeout: 400 * time.Millisecond,
 				Stable: 300 * time.Millisecond, Init: time.Second, RestorePeriod: time.Second, BackoffMax: time.Second,

@@ -4,12 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"lvagent/hwtest/bench"
-	"lvagent/meter"
 )
 
 // demo is one run. One goroutine owns it.
@@ -32,12 +31,17 @@ type demo struct {
 	lastBeat time.Duration
 	sent     map[string]command // by id
 	awaited  []command          // statements without an answer
-	states   map[string]string  // by way, as the agent last told: for the table only
-	shown    time.Duration      // last table line
-	seen     int                // writes of the trace that were looked at
-	entered  []bool             // by way, in the silence
+	states   map[string]string  // by way, as the agent last told: for the picture only
+	alarms   *alarmBook
+	seen     int    // writes of the trace that were looked at
+	entered  []bool // by way, in the silence
 	left     []bool
 	silence  failsafeWatch
+
+	picture *Picture
+	scene   string
+	watched time.Duration // last look for the picture
+	shown   time.Duration // last time that the picture was shown
 }
 
 // failsafeWatch measures the time above rating from when failsafe had to be in
@@ -72,7 +76,8 @@ func (d *demo) script() []step {
 		{ // The agent is there and has heard a few heartbeats.
 			func(now time.Duration) bool { return st.online > 0 && now >= st.online+4*p.HeartbeatPeriod },
 			func(now time.Duration) error {
-				d.event(now, "centre states: no limit on any way")
+				d.scene = "The centre states no limit: charging is released in steps."
+				d.event(now, "", "centre states: no limit on any way")
 				return d.state(now, false)
 			},
 		},
@@ -91,7 +96,8 @@ func (d *demo) script() []step {
 				if st.back == 0 {
 					return nil // the verdict says so
 				}
-				d.event(now, "heartbeats have been back for %v; centre states again: no limit on any way", brief(now-st.back))
+				d.scene = "The centre has spoken: charging comes back in steps."
+				d.event(now, "", "heartbeats steady for %v; centre states again: no limit on any way", brief(now-st.back))
 				return d.state(now, true)
 			},
 		},
@@ -107,7 +113,8 @@ func (d *demo) script() []step {
 			},
 			func(now time.Duration) error {
 				st.end, st.endWall = now, time.Now()
-				d.event(now, "the evening is over; waiting for what is still on its way")
+				d.scene = "The evening is over: waiting for what is still on its way."
+				d.event(now, "", "the evening is over; waiting for what is still on its way")
 				return nil
 			},
 		},
@@ -139,7 +146,7 @@ func (d *demo) play(ctx context.Context) error {
 				return d.agent.Err()
 			}
 			d.story.exit = d.agent.Err()
-			d.event(d.meters.Now(), "%v", d.story.exit)
+			d.event(d.meters.Now(), "", "%v", d.story.exit)
 			return nil
 		case <-ticker.C:
 		}
@@ -176,7 +183,7 @@ func (d *demo) stop() error {
 		break
 	}
 	d.watchRegisters()
-	d.event(begin+took, "agent stopped in %v", brief(took))
+	d.event(begin+took, "", "agent stopped in %v", brief(took))
 	return nil
 }
 
@@ -201,10 +208,9 @@ func (d *demo) tick(now time.Duration) error {
 	}
 	d.openFailsafe(now)
 	d.watchRegisters()
-	if now-d.shown >= d.cfg.Pace.Table {
-		d.shown = now
-		d.table(now)
-	}
+	load := d.meters.Load()
+	d.alarms.follow(now, d.world, &load)
+	d.show(now)
 	return nil
 }
 
@@ -236,7 +242,9 @@ func (d *demo) sendLimit(now time.Duration) error {
 	}
 	d.story.limited = now
 	d.sent[id] = command{id: id, way: way, index: limitedWay, at: now}
-	d.event(now, "centre sends a load-management signal: %s, %d A per group and phase for %v", way, limitAmps, lasts)
+	d.picture.Signals = append(d.picture.Signals, slot(d.share(now)))
+	d.scene = fmt.Sprintf("A load-management signal: %s holds its charging to %d A per group and phase.", way, limitAmps)
+	d.event(now, way, "load-management signal: %d A per group and phase for %v", limitAmps, lasts)
 	return nil
 }
 
@@ -244,7 +252,8 @@ func (d *demo) cut(now time.Duration) error {
 	d.link.Cut()
 	d.beating = false
 	d.story.lastBeat = d.lastBeat
-	d.event(now, "the link to the broker is cut, the centre is silent")
+	d.scene = fmt.Sprintf("The link is cut, the centre silent: after %v every way falls to failsafe.", d.cfg.Pace.HeartbeatTimeout)
+	d.event(now, "", "the link to the broker is cut, the centre is silent")
 	return nil
 }
 
@@ -253,12 +262,14 @@ func (d *demo) restore(now time.Duration) error {
 		return err
 	}
 	d.beating, d.story.returned = true, now
-	d.event(now, "the link and the heartbeats are back; no statement yet, so every limit must stay")
+	d.scene = "Link and heartbeats are back. Without a statement every limit stays."
+	d.event(now, "", "link and heartbeats back; no statement yet, so every limit must stay")
 	return nil
 }
 
 // state sends the statement "no limit" for each way.
 func (d *demo) state(now time.Duration, silence bool) error {
+	d.picture.Statements = append(d.picture.Statements, slot(d.share(now)))
 	for i := range d.world.Ways {
 		if err := d.stateOne(now, i, silence); err != nil {
 			return err
@@ -324,13 +335,13 @@ func (d *demo) status(now time.Duration, payload []byte) {
 	}
 	switch {
 	case s.State != "online":
-		d.event(now, "status %s", s.State)
+		d.event(now, "", "status %s", s.State)
 	case d.story.online == 0:
 		d.story.online = now
-		d.event(now, "status online, %v after the start (version %s)", brief(now-d.story.started), s.Version)
+		d.event(now, "", "status online, %v after the start (version %s)", brief(now-d.story.started), s.Version)
 	case d.story.returned > 0 && d.story.back == 0:
 		d.story.back = now
-		d.event(now, "status online again, %v after the link came back", brief(now-d.story.returned))
+		d.event(now, "", "status online again, %v after the link came back", brief(now-d.story.returned))
 	}
 }
 
@@ -363,13 +374,16 @@ func (d *demo) ack(now time.Duration, payload []byte) {
 	d.drop(a.ID)
 	after := brief(now - c.at)
 	if a.Stage == "rejected" {
-		d.event(now, "%s: command %s rejected after %v: %s", c.way, a.ID, after, a.Code)
+		d.event(now, c.way, "command %s rejected after %v: %s", a.ID, after, a.Code)
 		return
 	}
 	switch {
 	case !c.statement:
 		d.story.limitAck = true
-		d.event(now, "%s: limit %s after %v", c.way, a.Stage, after)
+		if a.Stage == "completed" && d.story.lastBeat == 0 {
+			d.scene = "The signal is over, charging is free again; the peak of the evening is near."
+		}
+		d.event(now, c.way, "limit %s after %v", a.Stage, after)
 	case c.silence:
 		d.story.stated[c.index] = true
 	}
@@ -385,34 +399,36 @@ func numbered(payload []byte) bool {
 func (d *demo) record(now time.Duration, m bench.Message) {
 	entries, err := d.ledger.Add(m.Payload)
 	if err != nil {
-		d.event(now, "%s: %v", m.Topic, err)
+		d.event(now, "", "%s: %v", m.Topic, err)
 	}
 	for _, e := range entries {
 		if !e.New {
 			continue
 		}
+		d.alarms.enter(&e)
 		switch {
 		case strings.HasPrefix(e.Stream, "hh/"):
 			if d.story.first == 0 {
 				d.story.first = now
-				d.event(now, "first half-hour record, %v after the start: %s %s to %s", brief(now-d.story.started),
-					e.Way, e.Start.UTC().Format("15:04:05"), e.End.UTC().Format("15:04:05"))
+				d.event(now, e.Way, "first half-hour record %v after the start: %s to %s", brief(now-d.story.started),
+					e.Start.UTC().Format("15:04:05"), e.End.UTC().Format("15:04:05"))
 			}
 		case strings.HasPrefix(e.Stream, "alarm/"):
 			d.alarm(now, &e)
 		case e.Of != "":
-			d.event(now, "gap in %s from %d to %d: %s", e.Of, e.From, e.To, e.Why)
+			d.event(now, "", "gap in %s from %d to %d: %s", e.Of, e.From, e.To, e.Why)
 		}
 	}
 }
 
 // alarm shows one edge of an alarm; not every alarm has a threshold.
 func (d *demo) alarm(now time.Duration, e *bench.Entry) {
+	name := strings.TrimPrefix(e.ID, e.Way+".")
 	if e.Threshold == 0 {
-		d.event(now, "alarm %s %s", e.ID, e.Edge)
+		d.event(now, e.Way, "alarm %s %s", name, e.Edge)
 		return
 	}
-	d.event(now, "alarm %s %s: %.1f, threshold %.1f", e.ID, e.Edge, e.Value, e.Threshold)
+	d.event(now, e.Way, "alarm %s %s: %.1f, threshold %.1f", name, e.Edge, e.Value, e.Threshold)
 }
 
 // watchRegisters shows when ways fall to their failsafe limit and rise again.
@@ -424,16 +440,19 @@ func (d *demo) watchRegisters() {
 		st := &d.story
 		switch {
 		case st.limited > 0 && i == limitedWay && st.lastBeat == 0 && d.followed(trace, w.At):
-			d.event(w.At, "%s: registers at the limit, %v after the signal", way, brief(w.At-st.limited))
+			d.event(w.At, way, "registers at the limit %v after the signal", brief(w.At-st.limited))
 		case st.lastBeat > 0 && w.At > st.lastBeat && !d.entered[i] && trace.Held(i, w.At, bench.ToFailsafe):
 			d.entered[i] = true
-			d.event(w.At, "%s: registers at the failsafe limit, %v after the last heartbeat", way, brief(w.At-st.lastBeat))
+			if !slices.Contains(d.entered, false) && st.returned == 0 {
+				d.scene = "Silence: every way is held at its failsafe limit until the centre speaks."
+			}
+			d.event(w.At, way, "registers at failsafe %v after the last heartbeat", brief(w.At-st.lastBeat))
 		case d.entered[i] && !d.left[i] && st.end == 0 && !g.AtMost(w.Percent, g.Failsafe):
 			d.left[i] = true
 			if at := st.statement[i]; at > 0 {
-				d.event(w.At, "%s: registers rise, %v after the statement", way, brief(w.At-at))
+				d.event(w.At, way, "registers rise %v after the statement", brief(w.At-at))
 			} else {
-				d.event(w.At, "%s: registers rise WITHOUT a statement", way)
+				d.event(w.At, way, "registers rise WITHOUT a statement")
 			}
 		}
 	}
@@ -482,31 +501,6 @@ func (d *demo) held() int {
 	return held
 }
 
-// table shows all ways on one line: worst current and rating, state as the
-// agent last told, lowest register in per cent.
-func (d *demo) table(now time.Duration) {
-	load, percent := d.meters.Load(), d.meters.Percent()
-	var b strings.Builder
-	for i, way := range d.world.Ways {
-		_, amps := load.Ways[i].Worst()
-		lowest := uint16(bench.Released)
-		for k, g := range d.world.Groups {
-			if g.Way == i {
-				lowest = min(lowest, percent[k])
-			}
-		}
-		state := d.states[way.ID]
-		if state == "" || !d.heardLately() {
-			state = "unheard"
-		}
-		fmt.Fprintf(&b, "%s %3.0f/%.0f A %s %d%% | ", way.ID, amps, way.Rating, state, lowest)
-	}
-	worst := max(load.Transformer[meter.L1], load.Transformer[meter.L2], load.Transformer[meter.L3])
-	firm := d.world.Firm * 1000 / (math.Sqrt(3) * 433) // A per phase at 433 V
-	fmt.Fprintf(&b, "TX %3.0f%% | held %d", 100*worst/firm, d.held())
-	d.event(now, "%s", b.String())
-}
-
 // heardLately reports whether what the agent told can still be believed.
 func (d *demo) heardLately() bool { return d.story.lastBeat == 0 || d.story.back > 0 }
 
@@ -517,12 +511,3 @@ func (d *demo) share(now time.Duration) float64 {
 
 // at is the time at which a part of the evening has passed.
 func (d *demo) at(percent int) time.Duration { return d.cfg.For * time.Duration(percent) / 100 }
-
-// event shows a line with the bench's time and the street's.
-func (d *demo) event(now time.Duration, format string, args ...any) {
-	hour := bench.Hour(d.share(now))
-	d.report.Logf("%5.1fs %02d:%02d  %s", now.Seconds(), int(hour.Hours()), int(hour.Minutes())%60, fmt.Sprintf(format, args...))
-}
-
-// logf shows a line before the evening begins.
-func (d *demo) logf(format string, args ...any) { d.event(d.meters.Now(), format, args...) }

@@ -5,6 +5,7 @@ package hwtest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -277,4 +278,47 @@ func TestNothingIsLostInAnOutage(t *testing.T) {
 		t.Errorf("stop: %v", err)
 	}
 	s.complete()
+}
+
+// R2: killed at any moment, the agent loses no record, gives no number twice and
+// keeps the order of each stream.
+func TestNothingIsLostIn200Kills(t *testing.T) {
+	const rounds = 200
+	s := newSubstation(t)
+	dice := rand.New(rand.NewPCG(1, 2))
+	sent := 0
+	ask := func() {
+		s.do(func() {
+			if err := s.centre.Birth(time.Now()); err != nil {
+				t.Error(err)
+			}
+		})
+		sent++
+	}
+	for range rounds {
+		s.startAgent()
+		for end := time.Now().Add(time.Duration(50+dice.IntN(450)) * time.Millisecond); time.Now().Before(end); {
+			ask() // each is answered with a record
+			time.Sleep(time.Duration(dice.IntN(20)) * time.Millisecond)
+		}
+		s.killAgent()
+	}
+	s.startAgent()
+	var last uint64
+	s.do(func() { last = uint64(s.ledger.Records) })
+	ask()
+	eventually(t, "the answer after the last start", 30*time.Second, func() (came bool) {
+		s.do(func() { came = uint64(s.ledger.Records) > last })
+		return came
+	})
+	if _, err := s.agent.Stop(10 * time.Second); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	s.complete()
+	t.Logf("%d rounds, %d requests", rounds, sent)
+	s.do(func() {
+		if s.ledger.Records < rounds {
+			t.Errorf("only %d records in %d rounds: no load", s.ledger.Records, rounds)
+		}
+	})
 }

@@ -44,8 +44,14 @@ type Summary struct {
 	AboveRatingFailsafe float64 `json:"seconds_above_rating_in_failsafe"`
 	AboveRatingFree     float64 `json:"seconds_above_rating_without_limits"`
 
-	AlarmsRaised  int      `json:"alarms_raised"`
-	AlarmsCleared int      `json:"alarms_cleared"`
+	AlarmsRaised     int `json:"alarms_raised"` // of every kind
+	AlarmsCleared    int `json:"alarms_cleared"`
+	AlarmsExpected   int `json:"threshold_alarms_expected"` // times that the street passed a threshold
+	ThresholdRaised  int `json:"threshold_alarms_raised"`
+	ThresholdCleared int `json:"threshold_alarms_cleared"`
+	LiveReadings     int `json:"live_readings"`
+	LiveBefore       int `json:"live_readings_before_raise"` // of them
+
 	LimitFollowed *float64 `json:"limit_followed_s"` // after the command was sent
 	Stopped       *float64 `json:"stopped_s"`        // SIGTERM to exit
 }
@@ -79,7 +85,7 @@ const followWithin = 10 * time.Second
 const atLast = time.Duration(math.MaxInt64)
 
 // judge counts what was seen and says which promises were broken.
-func judge(p Pace, st *story, trace bench.Trace, ledger *bench.Ledger) Summary {
+func judge(p Pace, st *story, trace bench.Trace, ledger *bench.Ledger, alarms *alarmBook) Summary {
 	s := Summary{
 		Ways: len(trace.World.Ways), HalfHours: ledger.HalfHours, Records: ledger.Records,
 		Duplicates: ledger.Duplicates, Conflicts: ledger.Conflicts, Disorder: ledger.Disorder,
@@ -99,6 +105,7 @@ func judge(p Pace, st *story, trace bench.Trace, ledger *bench.Ledger) Summary {
 	if st.lastBeat > 0 {
 		s.judgeSilence(p, st, trace)
 	}
+	alarms.judge(&s, expectAlarms)
 	s.judgeStop(st, trace)
 	s.Passed = len(s.Broken) == 0
 	return s

@@ -16,7 +16,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -38,7 +37,7 @@ var errBroken = errors.New("a promise was broken")
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	// Caught so that a closed pipe ("lvbench demo | head") is an error of the
 	// write and not the end of this process before it has cleaned up.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -58,7 +57,7 @@ func run(ctx context.Context, cancel func(), args []string, stdout, stderr io.Wr
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(demoCommand(cancel))
+	root.AddCommand(demoCommand(cancel), benchCommand(cancel), bareCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -75,7 +74,7 @@ func run(ctx context.Context, cancel func(), args []string, stdout, stderr io.Wr
 
 func demoCommand(cancel func()) *cobra.Command {
 	cfg := hwtest.DemoConfig{Pace: hwtest.DemoPace()}
-	var asJSON bool
+	var asJSON, plain bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "An evening with electric vehicles and a lost link, in a minute",
@@ -83,7 +82,11 @@ func demoCommand(cancel func()) *cobra.Command {
 evening: cars arrive, the centre sends a load-management signal, the link to the
 broker is cut at the peak and comes back, and at last the centre speaks again.
 It counts records at the broker and limits at the registers, and exits 0 only
-when every promise held.`,
+when every promise held.
+
+On a terminal it draws the evening while it goes on; into a pipe, or with
+--plain, it writes a line for each event. Both end with a chart of the evening.
+NO_COLOR is respected.`,
 		Example: `  lvbench demo
   lvbench demo --for 2m --keep /tmp/evening
   lvbench demo --broker tcp://127.0.0.1:1883 --json`,
@@ -92,14 +95,23 @@ when every promise held.`,
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			out := &lines{to: cmd.OutOrStdout(), stop: cancel}
+			to := cmd.OutOrStdout()
 			if asJSON {
-				out.to = cmd.ErrOrStderr()
+				to = cmd.ErrOrStderr()
 			}
+			out := tell(to, plain, cancel)
+			defer out.close()
 			s, err := hwtest.Demo(cmd.Context(), cfg, out)
+			out.close()
 			if err != nil {
+				out.story()
 				return err
 			}
+			if !s.Passed {
+				out.story()
+			}
+			out.evening()
+			out.summary(&s, cfg.Keep)
 			if asJSON {
 				text, err := json.Marshal(s)
 				if err != nil {
@@ -109,7 +121,6 @@ when every promise held.`,
 					return fmt.Errorf("write summary: %w", err)
 				}
 			}
-			out.summary(&s, cfg.Keep)
 			if !s.Passed {
 				return errBroken
 			}
@@ -120,58 +131,9 @@ when every promise held.`,
 	f.DurationVar(&cfg.For, "for", time.Minute, "how long the evening takes, at least "+hwtest.ShortestDemo.String())
 	f.StringVar(&cfg.Broker, "broker", "", "use this broker, tcp://host:port (default: one inside lvbench)")
 	f.BoolVar(&asJSON, "json", false, "end stdout with one summary object; the story goes to stderr")
+	f.BoolVar(&plain, "plain", false, "lines instead of a live picture, without colours")
 	f.StringVar(&cfg.Agent, "agent", "", "the lvagent to test (default: beside lvbench, else in $PATH)")
 	f.StringVar(&cfg.Keep, "keep", "", "keep site file, store and agent log in this empty folder")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "the same seed gives the same households")
 	return cmd
-}
-
-// lines writes the story, one line per event. When nobody reads it any more, it
-// ends the run.
-type lines struct {
-	mu   sync.Mutex
-	to   io.Writer
-	stop func()
-}
-
-// Logf writes one line.
-func (l *lines) Logf(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, err := fmt.Fprintf(l.to, format+"\n", args...); err != nil {
-		l.stop()
-	}
-}
-
-// Errorf writes one broken promise.
-func (l *lines) Errorf(format string, args ...any) { l.Logf("BROKEN  "+format, args...) }
-
-// summary writes what a run came to.
-func (l *lines) summary(s *hwtest.Summary, keep string) {
-	l.Logf("")
-	l.Logf("records    %d half-hours of %d ways, %d records in all: %d lost, %d holes, %d again, %d out of order",
-		s.HalfHours, s.Ways, s.Records, s.Lost, s.Holes, s.Duplicates, s.Disorder)
-	l.Logf("failsafe   %d of %d ways in time%s; %d released without a statement; %d released after it%s",
-		s.FailsafeEntered, s.Ways, after(s.FailsafeEnteredS, "after the last heartbeat"),
-		s.LeftWithoutStatement, s.FailsafeLeft, after(s.FailsafeLeftS, "after it was sent"))
-	l.Logf("load       above rating for %.1f s; without any limit it would have been %.1f s",
-		s.AboveRating, s.AboveRatingFree)
-	l.Logf("signal     load-management limit followed%s; %d alarms raised, %d cleared",
-		after(s.LimitFollowed, "after it was sent"), s.AlarmsRaised, s.AlarmsCleared)
-	switch {
-	case s.Passed:
-		l.Logf("PASSED     every promise held")
-	case keep == "":
-		l.Logf("FAILED     promises broken: %d; run again with --keep DIR to look at the agent's log", len(s.Broken))
-	default:
-		l.Logf("FAILED     promises broken: %d; see %s/agent.log", len(s.Broken), keep)
-	}
-}
-
-// after says how long something took, or that it did not come.
-func after(s *float64, what string) string {
-	if s == nil {
-		return " (not seen)"
-	}
-	return fmt.Sprintf(" (%.1f s %s)", *s, what)
 }

@@ -109,6 +109,12 @@ func (c *Centre) Limit(now time.Time, l Limit) (id string, err error) {
 	return id, c.send("limit", body)
 }
 
+// Birth asks for every retained message once more; the agent acknowledges it.
+func (c *Centre) Birth(now time.Time) error {
+	c.ids++
+	return c.send("birth", map[string]any{"id": fmt.Sprintf("bench-%d-%d", c.epoch, c.ids), "issued": stamp(now)})
+}
+
 // Close leaves the broker. It takes back what the agent left retained there,
 // so that a broker which stays up keeps nothing of this run.
 func (c *Centre) Close() {

@@ -78,6 +78,9 @@ type Entry struct {
 	Value     float64 `json:"value"`
 	Threshold float64 `json:"threshold"`
 
+	Alarm  string `json:"alarm"` // of a live reading
+	Before bool   `json:"pre"`   // taken before the alarm was raised
+
 	Of   string `json:"stream"`
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`

@@ -24,6 +24,7 @@ type Meters struct {
 	trace   []Write
 
 	load      Load
+	unlimited Load
 	over      time.Duration
 	wouldOver time.Duration
 	last      time.Duration
@@ -81,14 +82,19 @@ func (m *Meters) Step(now time.Duration, share float64) {
 	if aboveRating(m.world, &load) {
 		m.over += passed
 	}
-	if free := m.world.Load(share, nil); aboveRating(m.world, &free) {
+	free := m.world.Load(share, nil)
+	if aboveRating(m.world, &free) {
 		m.wouldOver += passed
 	}
-	m.load, m.last = load, now
+	m.load, m.unlimited, m.last = load, free, now
 }
 
 // Load returns the load at the last step.
 func (m *Meters) Load() Load { return m.load }
+
+// Unlimited returns what the load would have been at the last step, had nothing
+// been limited.
+func (m *Meters) Unlimited() Load { return m.unlimited }
 
 // Percent returns the present value of each group's register.
 func (m *Meters) Percent() []uint16 {

@@ -105,14 +105,15 @@ type (
 	pageKeys struct{ Listen string }
 )
 
-// alarmHysteresis is in A; the delays are those of a bench, where an evening
-// passes in a minute.
+// The alarms of a site: the hysteresis is in A; the delays are those of a bench,
+// where an evening passes in a minute.
 const (
-	alarmHysteresis = 6
-	alarmOnDelay    = "2s"
-	alarmOffDelay   = "2s"
-	restoreSlow     = 60 // A per minute, twenty times a site's
+	AlarmHysteresis = 6
+	AlarmOnDelay    = 2 * time.Second
+	AlarmOffDelay   = 2 * time.Second
 )
+
+const restoreSlow = 60 // A per minute, twenty times a site's
 
 // File returns the site file of w for the agent.
 func (s *Site) File(w *World) ([]byte, error) {
@@ -141,7 +142,7 @@ func (s *Site) File(w *World) ([]byte, error) {
 		f.Ways = append(f.Ways, wayKeys{ID: way.ID, Name: way.Name, Meter: name, Rating: way.Rating})
 		f.Alarms = append(f.Alarms, alarmKeys{
 			Ways: []string{way.ID}, Quantity: "i", Phases: []string{"L1", "L2", "L3"}, Kind: "hi",
-			Threshold: way.AlarmAt, Hysteresis: alarmHysteresis, OnDelay: alarmOnDelay, OffDelay: alarmOffDelay,
+			Threshold: way.AlarmAt, Hysteresis: AlarmHysteresis, OnDelay: AlarmOnDelay.String(), OffDelay: AlarmOffDelay.String(),
 		})
 	}
 	for _, g := range w.Groups {

@@ -1,0 +1,251 @@
+package cost
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Result is what a run measured.
+type Result struct {
+	Date        time.Time `json:"date"`
+	Machine     Machine   `json:"machine"`
+	Agent       Program   `json:"agent"`
+	Sizes       []Size    `json:"sizes"`
+	Allocations Allocated `json:"allocations_per_reading"`
+	Alarm       Alarm     `json:"alarm"`
+	Broken      []string  `json:"broken"` // limits, and by how much; see [Result.Judge]
+}
+
+// Size is the cost at one number of ways.
+type Size struct {
+	Ways             int     `json:"ways"`
+	Seconds          float64 `json:"seconds"`
+	Agent            Usage   `json:"agent"`
+	Bare             Usage   `json:"bare"`
+	CPURatio         float64 `json:"cpu_ratio"` // 0: the bare loop took no time that could be measured
+	CommitsPerMinute float64 `json:"commits_per_min"`
+	Disk             *Disk   `json:"disk"` // null: the run was too short
+	HalfHourEnded    bool    `json:"half_hour_ended"`
+}
+
+// Disk is what is written, in octets, without an active alarm.
+type Disk struct {
+	Source string  `json:"source"` // counter of /proc/PID/io
+	Minute float64 `json:"minute"` // between the ends of half-hours
+	Period float64 `json:"period"` // while a period of 10 s goes by and ends: at least what the end of a half-hour costs
+	Day    float64 `json:"day"`    // at most: 1440 minutes and 48 half-hours
+}
+
+// Limits that a run is judged by. Milliseconds are not judged: they say more
+// about the machine than about the agent.
+const (
+	mostCPURatio    = 2.0 // at the common size
+	mostAllocations = 0.05
+	dayBudget       = 60e6 // octets written; shown beside the figure
+)
+
+// mostAnon is the limit on anonymous memory in octets, by ways.
+var mostAnon = map[int]uint64{5: 15e6, 100: 24e6}
+
+// Judge notes which limits were broken, and by how much. Strict also wants to
+// have seen every alarm.
+func (r *Result) Judge(strict bool) {
+	r.Broken = []string{}
+	broken := func(format string, args ...any) { r.Broken = append(r.Broken, fmt.Sprintf(format, args...)) }
+	for i := range r.Sizes {
+		s := &r.Sizes[i]
+		if s.Ways == sizes[0] {
+			switch {
+			case s.CPURatio == 0:
+				broken("%d ways: the bare loop took no processor time that could be measured; run longer", s.Ways)
+			case s.CPURatio > mostCPURatio:
+				broken("%d ways: processor time is %.2f times that of the bare loop, %.2f above the limit of %.2f",
+					s.Ways, s.CPURatio, s.CPURatio-mostCPURatio, mostCPURatio)
+			}
+		}
+		if most, limited := mostAnon[s.Ways]; limited && s.Agent.Anon > most {
+			broken("%d ways: anonymous memory is %s, %s above the limit of %s", s.Ways,
+				mb(s.Agent.Anon), mb(s.Agent.Anon-most), mb(most))
+		}
+		if want := 0.98 * s.Bare.Requests; s.Agent.Requests < want {
+			broken("%d ways: the agent made %.0f requests a minute, the bare loop %.0f: they did not do the same work",
+				s.Ways, s.Agent.Requests, s.Bare.Requests)
+		}
+	}
+	if a := r.Allocations.Own; a > mostAllocations {
+		broken("a reading allocates %.2f objects in our own code; the limit is 0", a)
+	}
+	switch {
+	case !strict:
+	case r.Alarm.Seen == 0:
+		broken("no alarm seen in %d steps", r.Alarm.Steps)
+	case r.Alarm.Seen < r.Alarm.Steps:
+		broken("%d of %d alarms not seen", r.Alarm.Steps-r.Alarm.Seen, r.Alarm.Steps)
+	}
+}
+
+func mb[T uint64 | int64 | float64](octets T) string {
+	return fmt.Sprintf("%.1f MB", float64(octets)/1e6)
+}
+
+// Text returns the result as lines for a person.
+func (r *Result) Text() string {
+	var b strings.Builder
+	line := func(key, format string, args ...any) { fmt.Fprintf(&b, "%-11s%s\n", key, fmt.Sprintf(format, args...)) }
+	m := &r.Machine
+	line("machine", "%s, %d cores, %s, Linux %s, %s, load %s", m.CPU, m.Cores, m.Arch, m.Kernel, m.FileSystem, m.Load)
+	line("agent", "%s, %s, binary %s", r.Agent.Version, r.Agent.Go, mb(r.Agent.Octets))
+	for i := range r.Sizes {
+		s := &r.Sizes[i]
+		line(fmt.Sprintf("%d ways", s.Ways), "processor  %.2f s a minute; bare loop %.2f s; %s%s",
+			s.Agent.CPU, s.Bare.CPU, ratio(s.CPURatio), s.limitCPU())
+		line("", "memory     %s anonymous (at most %s), %s of files; bare loop %s and %s",
+			mb(s.Agent.Anon), mb(mostAnon[s.Ways]), mb(s.Agent.File), mb(s.Bare.Anon), mb(s.Bare.File))
+		if s.Agent.Growing {
+			line("", "           the peak still rose in the second half; run longer to see where it ends")
+		}
+		line("", "disk       %s", s.Disk.text())
+		line("", "store      %.1f commits a minute; Modbus %.0f requests a minute, bare loop %.0f",
+			s.CommitsPerMinute, s.Agent.Requests, s.Bare.Requests)
+		if s.HalfHourEnded {
+			line("", "           a half-hour ended during this run, so its disk figure is too high")
+		}
+	}
+	line("reading", "allocates %.2f objects in our own code (limit 0), %.1f in the Modbus library",
+		r.Allocations.Own, r.Allocations.Requests)
+	line("alarm", "%s", r.Alarm.text())
+	line("fsync", "%s, 4 KiB each, on the same disk", r.Alarm.Fsync.text())
+	for _, broken := range r.Broken {
+		line("BROKEN", "%s", broken)
+	}
+	if len(r.Broken) == 0 {
+		line("PASSED", "every limit held")
+	}
+	return b.String()
+}
+
+func (s *Size) limitCPU() string {
+	if s.Ways == sizes[0] {
+		return fmt.Sprintf(" (at most %.1f)", mostCPURatio)
+	}
+	return ""
+}
+
+func ratio(x float64) string {
+	if x == 0 {
+		return "no ratio"
+	}
+	return fmt.Sprintf("%.2f times", x)
+}
+
+func (d *Disk) text() string {
+	if d == nil {
+		return fmt.Sprintf("not measured: the store is written once a minute, so --for must be at least %v", shortestDisk)
+	}
+	text := fmt.Sprintf("at most %s a day without alarms (budget %s): %.0f kB a minute, at most %.0f kB a half-hour",
+		mb(d.Day), mb(dayBudget), d.Minute/1e3, d.Period/1e3)
+	if d.Source != "write_bytes" {
+		text += "; by " + d.Source + ", sockets included, since nothing reached a disk"
+	}
+	return text
+}
+
+func (a *Alarm) text() string {
+	if a.Latency == nil {
+		return fmt.Sprintf("no alarm seen in %d steps", a.Steps)
+	}
+	return fmt.Sprintf("%s from the meter's answer to the PUBACK, stored with fsync; %d of %d seen",
+		a.Latency.text(), a.Seen, a.Steps)
+}
+
+func (s *Spread) text() string { return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms", s.P50, s.P99) }
+
+// Markdown returns the result as a page of the documentation.
+func (r *Result) Markdown() string {
+	var b strings.Builder
+	m := &r.Machine
+	fmt.Fprintf(&b, `# What the agent costs
+
+Written by `+"`lvbench bench --write`"+` on %s. %s, %d cores (%s), Linux %s, stores on %s;
+load averages before the run %s. Agent %s, %s, binary %s.
+
+The agent is `+"`lvagent run`"+` as a child process, with a meter per way read once a second, a charging group per way, a
+threshold alarm, a broker and a centre that sends heartbeats. The bare loop is another process, running at the same time
+on the same machine, which reads the same registers at the same rate with the same Modbus library and does nothing else.
+Judge the agent by the ratio and by its memory; seconds and milliseconds are those of this machine.
+
+`, r.Date.Format("2006-01-02 15:04 UTC"), m.CPU, m.Cores, m.Arch, m.Kernel, m.FileSystem, m.Load, r.Agent.Version, r.Agent.Go, mb(r.Agent.Octets))
+	row := func(name, limit string, value func(*Size) string) {
+		fmt.Fprintf(&b, "| %s |", name)
+		for i := range r.Sizes {
+			fmt.Fprintf(&b, " %s |", value(&r.Sizes[i]))
+		}
+		fmt.Fprintf(&b, " %s |\n", limit)
+	}
+	row("", "limit", func(s *Size) string { return fmt.Sprintf("%d ways, %.0f s", s.Ways, s.Seconds) })
+	b.WriteString(strings.Repeat("|---", len(r.Sizes)+2) + "|\n")
+	row("processor time, agent to bare loop", fmt.Sprintf("%.1f at %d ways", mostCPURatio, sizes[0]),
+		func(s *Size) string { return ratio(s.CPURatio) })
+	row("processor time, agent", "", func(s *Size) string { return fmt.Sprintf("%.2f s a minute", s.Agent.CPU) })
+	row("processor time, bare loop", "", func(s *Size) string { return fmt.Sprintf("%.2f s a minute", s.Bare.CPU) })
+	limits := make([]string, 0, len(r.Sizes))
+	for i := range r.Sizes {
+		limits = append(limits, mb(mostAnon[r.Sizes[i].Ways]))
+	}
+	row("anonymous memory, peak", strings.Join(limits, ", "), func(s *Size) string {
+		if s.Agent.Growing {
+			return mb(s.Agent.Anon) + ", rising"
+		}
+		return mb(s.Agent.Anon)
+	})
+	row("anonymous memory, bare loop", "", func(s *Size) string { return mb(s.Bare.Anon) })
+	row("file-backed memory, peak", "", func(s *Size) string { return mb(s.Agent.File) })
+	row("written to disk, a day without alarms, at most", "budget "+mb(dayBudget), func(s *Size) string { return s.Disk.day() })
+	row("commits of the store", "", func(s *Size) string { return fmt.Sprintf("%.1f a minute", s.CommitsPerMinute) })
+	row("Modbus requests, agent and bare loop", "", func(s *Size) string {
+		return fmt.Sprintf("%.0f and %.0f a minute", s.Agent.Requests, s.Bare.Requests)
+	})
+	fmt.Fprintf(&b, `
+- A reading allocates %.2f objects in our own code, from the driver to the window (limit 0), and %.1f in the Modbus library;
+  counted over %d readings.
+- Alarm: %s.
+- Disk: 4 KiB and fsync take %s, on the same disk in the same run (%d times).
+
+`, r.Allocations.Own, r.Allocations.Requests, r.Allocations.Readings, r.Alarm.text(), r.Alarm.Fsync.text(), r.Alarm.Fsync.N)
+	if len(r.Broken) == 0 {
+		b.WriteString("Every limit held.\n")
+	} else {
+		b.WriteString("Limits that this run broke:\n\n")
+		for _, broken := range r.Broken {
+			fmt.Fprintf(&b, "- %s.\n", broken)
+		}
+	}
+	b.WriteString(notes)
+	return b.String()
+}
+
+// notes say how to read the figures.
+const notes = `
+How to read this:
+
+- Anonymous memory is RssAnon, the highest of two samples a second from the start on. It rises until the first garbage
+  collection; "rising" means that the peak of the second half is more than 5 % above that of the first. File-backed memory
+  (the program and the store's mapping) can be dropped by the kernel and is shown apart.
+- The agent makes a few more requests than the bare loop: it writes and reads back the limits of its charging groups.
+- Disk is ` + "`write_bytes`" + ` of /proc/PID/io: pages the agent made dirty. The file system's own journal comes on top. Where the
+  store lies on tmpfs it stays 0, and what was handed to write(2) is taken instead, sockets included. A day is 1440 minutes
+  as measured, and 48 times what a period of 10 s costs on a second run, which also has checkpoints that a half-hour has not:
+  hence "at most". Store in a folder of the disk you mean: ` + "`--folder`" + `.
+- The alarm's time runs from the Modbus answer that carried the value, as it passed on the way to the agent, to the
+  broker's PUBACK, as it passed on the way back. In between lie the alarm's decision, its commit with fsync and the broker,
+  which runs inside lvbench. Routine work commits at most once a second, alarms at once.
+- Requests, processor time and writes are counted after a warm-up of 10 s, with every way free of limits.
+`
+
+func (d *Disk) day() string {
+	if d == nil {
+		return "not measured"
+	}
+	return mb(d.Day)
+}
