@@ -1,11 +1,12 @@
 # make demo   runs the main job on a simulated substation
+# make bench  says what the agent costs beside a loop that only polls
 # make test   passes the tests; installs what they need from Debian when missing
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X lvagent/agent.Version=$(VERSION)
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
-.PHONY: build demo test integration cross clean
+.PHONY: build demo bench test cross clean
 
 build:
 	@mkdir -p bin
@@ -15,8 +16,11 @@ build:
 demo: build
 	bin/lvbench demo $(ARGS)
 
+bench: build
+	bin/lvbench bench $(ARGS)
+
 test: build
-	.ci/install mosquitto
+	.ci/install mosquitto tmux
 	$(GO) test ./...
 	$(GO) test -count=1 -tags integration ./hwtest/...
 
