@@ -103,12 +103,13 @@ type substation struct {
 	done   chan struct{}
 	joined chan *bench.Centre
 	counts chan func()
+	states map[string][]byte // retained, by topic
 }
 
 func newSubstation(t *testing.T) *substation {
 	t.Helper()
 	s := &substation{t: t, broker: newMosquitto(t), world: bench.NewWorld(1), ledger: bench.NewLedger(),
-		quit: make(chan struct{}), done: make(chan struct{}), joined: make(chan *bench.Centre), counts: make(chan func())}
+		quit: make(chan struct{}), done: make(chan struct{}), joined: make(chan *bench.Centre), counts: make(chan func()), states: map[string][]byte{}}
 	var err error
 	if s.meters, err = bench.StartMeters(s.world); err != nil {
 		t.Fatal(err)
@@ -176,6 +177,9 @@ func (s *substation) live() {
 				centre.Heartbeat(now) // a broken link is what the test is about
 			}
 		case m := <-heard:
+			if strings.HasPrefix(m.Topic, "up/alarmstate/") {
+				s.states[m.Topic] = m.Payload
+			}
 			if strings.HasPrefix(m.Topic, "up/hh/") || strings.HasPrefix(m.Topic, "up/hist/") || strings.HasPrefix(m.Topic, "up/alarm/") ||
 				m.Topic == "up/ack" || m.Topic == "up/gap" || m.Topic == "up/audit" || strings.HasPrefix(m.Topic, "up/live/") {
 				if _, err := s.ledger.Add(m.Payload); err != nil {
