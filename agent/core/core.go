@@ -138,6 +138,7 @@ func New(o Options) *Loop {
 	l.alarms.resume(l, now, wall)
 	l.dirty = true
 	l.clockWas = o.Clock()
+	l.keptAt = -checkpointWindows // a first checkpoint at once
 	return l
 }
 
