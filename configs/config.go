@@ -146,6 +146,7 @@ type Failsafe struct {
 	EntrySpread      time.Duration `mapstructure:"entry_spread" doc:"Longest ramp down to the failsafe limit, drawn per site. Void for a group of which a phase is above 80 % or not measured."`
 	RestorePeriod    time.Duration `mapstructure:"restore_period" doc:"Ramp from nothing to the rating while no phase is above 80 %."`
 	RestoreSlow      float64       `mapstructure:"restore_slow_a" doc:"A per minute above that."`
+	RestoreSpread    time.Duration `mapstructure:"restore_spread" doc:"Longest wait before the ramp starts, drawn per site."`
 	Bumpless         time.Duration `mapstructure:"bumpless" doc:"Longest planned stop after which limits go on where they were."`
 	Issuers          []string      `mapstructure:"issuers" doc:"Who may send heartbeats and commands."`
 }
@@ -207,7 +208,7 @@ func Default() Config {
 		Failsafe: Failsafe{
 			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
 			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,
-			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, Bumpless: t.Bumpless,
+			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless,
 		},
 		Buffer: Buffer{
 			Path: "/var/lib/lvagent", MaxMB: 256,

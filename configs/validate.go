@@ -301,6 +301,7 @@ func (c *Config) validateTimes(s *Source) {
 	s.spanOf("failsafe.init", f.Init, f.HeartbeatPeriod, time.Hour)
 	s.spanOf("failsafe.entry_spread", f.EntrySpread, 0, 300*time.Second)
 	s.spanOf("failsafe.restore_period", f.RestorePeriod, 0, time.Hour)
+	s.spanOf("failsafe.restore_spread", f.RestoreSpread, 0, 300*time.Second)
 	s.spanOf("failsafe.bumpless", f.Bumpless, 0, 60*time.Second)
 	s.between("failsafe.of_beats", f.OfBeats, 1, 16)
 	s.between("failsafe.beats", f.Beats, 1, f.OfBeats)
@@ -446,6 +447,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.HeartbeatPeriod, t.HeartbeatTimeout, t.Stable = f.HeartbeatPeriod, f.HeartbeatTimeout, f.Stable
 	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
+	t.RestoreSpread = f.RestoreSpread
 	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent()}
 	for _, w := range c.Ways {
 		way := failsafe.Way{ID: w.ID}

@@ -66,6 +66,7 @@ type Timers struct {
 	EntrySpread      time.Duration // longest ramp down to the failsafe limit; 0: at once
 	RestorePeriod    time.Duration // ramp from nothing to the rating where there is headroom
 	RestoreSlow      meter.Milliamps
+	RestoreSpread    time.Duration // longest wait before that ramp starts, drawn per device
 	MaxDuration      time.Duration // of a limit without an end
 	MaxAhead         time.Duration // of a start in the future
 	Bumpless         time.Duration // longest planned stop after which limits resume
@@ -86,6 +87,7 @@ func DefaultTimers() Timers {
 		EntrySpread:      300 * time.Second,
 		RestorePeriod:    10 * time.Minute,
 		RestoreSlow:      3000,
+		RestoreSpread:    60 * time.Second,
 		MaxDuration:      24 * time.Hour,
 		MaxAhead:         48 * time.Hour,
 		Bumpless:         60 * time.Second,
@@ -167,6 +169,9 @@ type Load struct {
 	I       [meter.Phases]meter.Milliamps // signed like P: negative is export
 	Quality [meter.Phases]meter.Quality
 	At      time.Duration // of the reading
+	// Frozen phases get no increase: a fuse is suspected to have blown, and what
+	// is measured there says nothing about what would come back.
+	Frozen [meter.Phases]bool
 }
 
 // Heartbeat is the centre's token of life. Only its arrival counts, never the

@@ -15,7 +15,7 @@ const s, m, h = time.Second, time.Minute, time.Hour
 // group, W2 with one group.
 func testConfig() Config {
 	t := DefaultTimers()
-	t.EntrySpread = 0
+	t.EntrySpread, t.RestoreSpread = 0, 0
 	t.RestorePeriod = 10 * m
 	return Config{
 		Site: "S1",
@@ -45,6 +45,7 @@ type site struct {
 	clock  meter.Clock
 	load   meter.Milliamps
 	tx     [3]meter.Milliamps
+	frozen [3]bool // on W1
 	blind  bool
 	ev     Events
 	set    []Setpoint
@@ -70,6 +71,9 @@ func (x *site) step(in Inputs) {
 			if !x.blind {
 				l.Quality[p] = meter.Good
 			}
+		}
+		if w.ID == "W1" {
+			l.Frozen = x.frozen
 		}
 		in.Loads = append(in.Loads, l)
 	}

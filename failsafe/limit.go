@@ -95,10 +95,17 @@ func (r *run) entry(g int, w *WayState) (meter.Milliamps, Rule) {
 func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 	gs, cfg, t := &r.s.Groups[g], &r.cfg.Groups[g], &r.cfg.Timers
 	load := r.highest(g)
+	if r.frozen(g) {
+		gs.Raised = r.now
+		return gs.Limit, RuleFrozen
+	}
 	o := r.governing(cfg.ID)
 	if load == unmeasured && (o == nil || !o.Local || o.Kind != Release) {
 		gs.Raised = r.now
 		return gs.Limit, RuleBlind
+	}
+	if r.now < gs.Raised {
+		return gs.Limit, RuleRestore // the device's own share of the spread
 	}
 	elapsed := int64((r.now - gs.Raised) / time.Millisecond)
 	slow := int64(t.RestoreSlow) * elapsed / time.Minute.Milliseconds()

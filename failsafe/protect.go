@@ -148,6 +148,21 @@ func (r *run) blind(g int) bool {
 	return false
 }
 
+// frozen reports whether a fuse is suspected on a phase of group g.
+func (r *run) frozen(g int) bool {
+	cfg := &r.cfg.Groups[g]
+	i := slices.IndexFunc(r.loads, func(l Load) bool { return l.Way == cfg.Way })
+	if i < 0 {
+		return false
+	}
+	for p, used := range cfg.Phases {
+		if used && r.loads[i].Frozen[p] {
+			return true
+		}
+	}
+	return false
+}
+
 // unmeasured is the load of a group of which a phase is not measured: above
 // every other.
 const unmeasured = 1 << 62

@@ -91,3 +91,41 @@ func TestAWayThatIsNotMeasured(t *testing.T) {
 		t.Errorf("limit after the meter came back = %d, want the rating", got)
 	}
 }
+
+// P4: where a fuse is suspected nothing is raised, and nothing is lowered.
+func TestNoIncreaseWhileAFuseIsSuspected(t *testing.T) {
+	x := newSite(t, testConfig())
+	x.run(30*s, true)
+	x.frozen[meter.L1] = true
+	x.none("W1")
+	x.run(20*m, true)
+	if g := x.group("G1"); g.Limit != 24_000 || g.Rule != RuleFrozen {
+		t.Errorf("limit = %d by %q, want no increase", g.Limit, g.Rule)
+	}
+	x.frozen[meter.L1] = false
+	x.run(20*m, true)
+	if got := x.group("G1").Limit; got != 96_000 {
+		t.Errorf("limit after the fuse was replaced = %d", got)
+	}
+}
+
+// A fleet that hears its centre again at one instant does not go up at one.
+func TestRestoreSpread(t *testing.T) {
+	cfg := testConfig()
+	cfg.Timers.RestoreSpread, cfg.Timers.RestorePeriod = m, 0
+	wait := (&run{Engine: NewEngine(cfg)}).draw("restore", m)
+	if wait < 5*s {
+		t.Fatalf("the seed of this test draws %v; choose another", wait)
+	}
+	x := newSite(t, cfg)
+	x.run(30*s, true)
+	x.none("W1")
+	x.run(wait.Truncate(s), true)
+	if got := x.group("G1").Limit; got != 24_000 {
+		t.Errorf("limit before the device's share of the spread is over = %d", got)
+	}
+	x.run(2*s, true)
+	if got := x.group("G1").Limit; got != 96_000 {
+		t.Errorf("limit after it = %d, want the rating", got)
+	}
+}

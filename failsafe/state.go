@@ -99,6 +99,7 @@ const (
 	RuleRestore  Rule = "restore ramp"
 	RuleBlind    Rule = "no increase without a good measurement"
 
+	RuleFrozen     Rule = "no increase while a fuse is suspected"
 	RuleUnmeasured Rule = "not measured for a minute: failsafe limit"
 	RuleProtection Rule = "overload protection"
 	RuleOverride   Rule = "override"

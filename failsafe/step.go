@@ -171,8 +171,9 @@ func (r *run) release(i int, why Cause) {
 		r.s.Lost = false
 		r.condition("", string(StateLost), meter.Clear)
 	}
+	start := r.now + r.draw("restore", r.cfg.Timers.RestoreSpread)
 	for _, g := range r.groups[i] {
-		r.s.Groups[g].Raised = r.now
+		r.s.Groups[g].Raised = start
 	}
 	w.RampStart, w.RampEnd = 0, 0
 	r.move(i, Restoring, why)
@@ -228,7 +229,7 @@ func (r *run) settle() {
 				if to == Free {
 					to, why = Limited, limitedBy[rule]
 				}
-			case RuleRestore, RuleBlind:
+			case RuleRestore, RuleBlind, RuleFrozen:
 				to = Restoring
 			}
 		}

@@ -27,7 +27,7 @@ ways: [{id: W1, meter: m1, rating_a: 300}]
 groups:
   - {id: G1, way: W1, phases: [L1], rating_a: 96, failsafe_a: 24, output: {kind: modbus, url: "tcp://127.0.0.1:1502", unit: 1, holding: 1}}
 alarms: [{quantity: i, phases: [L1], kind: hi, threshold: 300, hysteresis: 9, on_delay: 2s, off_delay: 5s}]
-failsafe: {issuers: [scada-1], entry_spread: 0s, restore_period: 0s}
+failsafe: {issuers: [scada-1], entry_spread: 0s, restore_period: 0s, restore_spread: 0s}
 uplink: {broker: "tcp://127.0.0.1:1883"}
 `
 

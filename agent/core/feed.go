@@ -97,6 +97,12 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	if len(l.active) > 0 {
 		id = l.active[0].ID
 	}
+	load.Frozen = [meter.Phases]bool{}
+	for j := range l.active {
+		if p, ok := meter.ParsePhase(l.active[j].Phase); ok && l.active[j].Kind == alarm.FuseSuspected {
+			load.Frozen[p] = true
+		}
+	}
 	for _, out := range f.live.Add(r, wall, len(l.active) > 0, id) {
 		m := message.LiveReading{T: out.T, Before: out.Before, Alarm: out.Alarm, Reading: out.Reading}
 		l.Outbox.Store(false, []outbox.Record{{Stream: message.LiveStream(f.id), At: out.T, Body: message.AppendLive(nil, l.agent, &m)}})

@@ -100,6 +100,7 @@ type (
 		EntrySpread      string   `yaml:"entry_spread"`
 		RestorePeriod    string   `yaml:"restore_period"`
 		RestoreSlow      float64  `yaml:"restore_slow_a"`
+		RestoreSpread    string   `yaml:"restore_spread"`
 		Issuers          []string `yaml:",flow"`
 	}
 	pageKeys struct{ Listen string }
@@ -128,10 +129,10 @@ func (s *Site) File(w *World) ([]byte, error) {
 			HeartbeatTimeout: s.Timers.HeartbeatTimeout.String(),
 			Stable:           s.Timers.Stable.String(),
 			Init:             s.Timers.Init.String(),
-			EntrySpread:      "0s",
-			RestorePeriod:    s.Timers.RestorePeriod.String(),
-			RestoreSlow:      restoreSlow,
-			Issuers:          []string{s.Issuer},
+			EntrySpread:      "0s", RestoreSpread: "0s",
+			RestorePeriod: s.Timers.RestorePeriod.String(),
+			RestoreSlow:   restoreSlow,
+			Issuers:       []string{s.Issuer},
 		},
 	}
 	for _, way := range w.Ways {

@@ -39,7 +39,7 @@ func TestSiteFile(t *testing.T) {
 		{"output", first("groups").(map[string]any)["output"], []string{"encode", "holding", "kind", "unit", "url"}},
 		{"alarms", first("alarms"), []string{"hysteresis", "kind", "off_delay", "on_delay", "phases", "quantity", "threshold", "ways"}},
 		{"uplink", f["uplink"], []string{"backoff_max", "broker", "payload"}},
-		{"failsafe", f["failsafe"], []string{"entry_spread", "heartbeat_period", "heartbeat_timeout", "init", "issuers", "restore_period", "restore_slow_a", "stable"}},
+		{"failsafe", f["failsafe"], []string{"entry_spread", "heartbeat_period", "heartbeat_timeout", "init", "issuers", "restore_period", "restore_slow_a", "restore_spread", "stable"}},
 	}
 	for _, k := range keys {
 		var got []string
