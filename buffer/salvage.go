@@ -26,7 +26,8 @@ func (s Salvaged) Lost() int { return int(s.Next-s.First) - s.Found }
 // record that no acknowledgement had taken and that is whole by its checksum, in
 // order of stream and number. It looks at the pages themselves, not at the trees
 // they hang on, so that it finds what bbolt can't reach any more. Small state is
-// not salvaged: which of two versions is the newer can't be told.
+// not salvaged: which of two versions is the newer can't be told. Where the page
+// is lost that says what was acknowledged, some of that may come again.
 //
 // Each is called with a record at a time; its Class is that of its stream. The
 // report is complete when the error is nil or comes from each.

@@ -649,6 +649,22 @@ func TestActuatorAnswers(t *testing.T) {
 	}
 }
 
+// A contact curtails for any limit below the rating: that is no disobedience.
+func TestContactsPermitAllOrNothing(t *testing.T) {
+	cfg := testConfig()
+	cfg.Groups[0].Contact = true
+	x := newSite(t, cfg)
+	x.step(Inputs{Feedback: []Feedback{{Group: "G1", Told: 24_000, Limit: 0, OK: true}}})
+	if got := x.group("G1").Actuation; got != Confirmed {
+		t.Errorf("open contact at 24 A of 96 A = %v, want CONFIRMED", got)
+	}
+	x.free()
+	x.step(Inputs{Feedback: []Feedback{{Group: "G1", Told: 96_000, Limit: 0, OK: true}}})
+	if got := x.group("G1").Actuation; got != Restricted {
+		t.Errorf("open contact at the rating = %v, want MISMATCH_LOW", got)
+	}
+}
+
 func TestStoredStateIsRefused(t *testing.T) {
 	x := newSite(t, testConfig())
 	good, err := Encode(x.s)

@@ -141,12 +141,10 @@ func (r *run) override(c OverrideCommand) {
 		remark = Partial
 	}
 	r.ack(Ack{ID: c.ID, Command: name, Stage: Received, Code: remark, Groups: groups, Refused: refused})
-	// A new override of the same or a lesser source takes the place of the old.
+	// A new override takes the place of the old; a remote one that met a local
+	// one was refused.
 	for i := len(r.s.Overrides) - 1; i >= 0; i-- {
 		o := &r.s.Overrides[i]
-		if o.Local && !c.Local {
-			continue
-		}
 		o.Groups = slices.DeleteFunc(slices.Clone(o.Groups), func(id string) bool { return slices.Contains(groups, id) })
 		if len(o.Groups) == 0 {
 			r.endOverride(i, ends)

@@ -56,16 +56,10 @@ func (c *canvas) chart(x, y, width, height int, past []Slot) {
 // cell is the rating.
 func level(load float64, full, height int) int {
 	rating := float64(full*height) - float64(full)/2
-	n := math.Round(load * rating)
-	switch {
-	case !(load > 0): // NaN too
+	if !(load > 0) { // NaN too
 		return 0
-	case load > 1:
-		n = math.Max(n, rating+1)
-	default:
-		n = math.Max(n, 1)
 	}
-	return int(math.Min(n, float64(full*height)))
+	return int(min(max(math.Round(load*rating), 1), float64(full*height)))
 }
 
 // column returns the worst of the slots that a column of a chart stands for.

@@ -129,6 +129,7 @@ func (d *demo) script() []step {
 func (d *demo) play(ctx context.Context) error {
 	d.beating = true
 	d.entered, d.left = make([]bool, len(d.world.Ways)), make([]bool, len(d.world.Ways))
+	d.show(d.meters.Now())
 	steps := d.script()
 	ticker := time.NewTicker(min(tick, d.cfg.Pace.HeartbeatPeriod/4))
 	defer ticker.Stop()

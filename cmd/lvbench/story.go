@@ -128,7 +128,7 @@ func (l *lines) summary(s *hwtest.Summary, keep string) {
 		s.FailsafeLeft, after(s.FailsafeLeftS, "after the centre's statement"), s.LeftWithoutStatement)
 	l.Logf("load       a way above its rating for %.1f s; without limits for %.1f s", s.AboveRating, s.AboveRatingFree)
 	l.Logf("signal     load-management limit followed%s", after(s.LimitFollowed, "after it was sent"))
-	l.Logf("alarms     %d raised, %d cleared; over a threshold %d and %d, the street had %d",
+	l.Logf("alarms     %d raised, %d cleared; over a threshold %d and %d, %d were due",
 		s.AlarmsRaised, s.AlarmsCleared, s.ThresholdRaised, s.ThresholdCleared, s.AlarmsExpected)
 	l.Logf("           %d live readings, %d of them from before the raise", s.LiveReadings, s.LiveBefore)
 	for _, b := range s.Broken {

@@ -87,6 +87,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 		{"the agent dies", t.Context(), []string{"demo", "--agent", "/bin/false"}, "agent ended by itself"},
 		{"there is no agent", t.Context(), []string{"demo", "--agent", "/nonexistent"}, "/nonexistent"},
 		{"interrupted", stopped, []string{"demo", "--agent", silent}, "stopped before the end"},
+		{"interrupted, with its story", stopped, []string{"demo", "--agent", silent}, "5 ways of 300 A"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
