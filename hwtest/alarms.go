@@ -10,10 +10,6 @@ import (
 	"lvagent/meter"
 )
 
-// expectAlarms says whether a run in which no threshold alarm came at all is a
-// broken promise. What does come is judged in any case.
-const expectAlarms = false
-
 // Around an alarm's delays there are the poll, the road to the broker and the
 // slow change of the load: what lasts longer than a delay by this much must be
 // noticed, what is shorter than half the delay must not.
@@ -122,9 +118,8 @@ func (a *alarmBook) active(way string) []string {
 	return names
 }
 
-// judge counts alarms and says what is wrong with them. Expect says whether the
-// street's alarms must have come even if none did.
-func (a *alarmBook) judge(s *Summary, expect bool) {
+// judge counts alarms and says what is wrong with them.
+func (a *alarmBook) judge(s *Summary) {
 	ids := map[string]bool{}
 	for id := range a.edges {
 		ids[id] = true
@@ -159,7 +154,7 @@ func (a *alarmBook) judge(s *Summary, expect bool) {
 	for _, id := range order {
 		s.judgeEdges(id, a.edges[id])
 		c, street := a.street[id]
-		if !street || !expect && s.ThresholdRaised+s.ThresholdCleared == 0 {
+		if !street {
 			continue
 		}
 		raised := s.judgeCount(id, c, a.edges[id])

@@ -38,30 +38,27 @@ func TestAlarmsAreJudged(t *testing.T) {
 		name   string
 		street crossing
 		came   string
-		expect bool
 		want   string // in the broken promise; empty: none
 	}{
-		{"one of each", once, "pppRlllC", true, ""},
-		{"live before the raise record", once, "ppplRllC", true, ""},
-		{"twice", crossing{must: 2, cleared: 2}, "ppRllCppRllC", true, ""},
-		{"a short time that may be noticed is", crossing{must: 1, may: 1, cleared: 1}, "ppRllCpRlC", true, ""},
-		{"a short time that may be noticed isn't", crossing{must: 1, may: 1, cleared: 1}, "ppRllC", true, ""},
-		{"still active at the end", crossing{must: 1}, "ppRll", true, ""},
-		{"nothing, and nothing expected of the agent", once, "", false, ""},
-		{"nothing", once, "", true, "raised 0 times"},
-		{"a live reading alone, nothing expected of the agent", once, "p", false, ""},
-		{"nothing on a way that had none", crossing{}, "", true, ""},
-		{"raised twice", once, "pRlRlC", false, "raised twice"},
-		{"cleared first", once, "CpRl", false, "without a raise"},
-		{"cleared twice", once, "pRlCC", false, "without a raise"},
-		{"never cleared", once, "pRl", false, "cleared 0 times"},
-		{"raised for nothing", crossing{}, "pRlC", false, "no more than 0 times"},
-		{"one time too many", once, "pRlCpRlC", false, "no more than 1 times"},
-		{"no live readings", once, "RC", false, "live readings came for 0 of them"},
-		{"only those from before", once, "ppRC", false, "live readings came for 0 of them"},
-		{"those from before missing", once, "RllC", false, "are missing"},
-		{"those from before too late", once, "pRlplC", false, "in the midst"},
-		{"those from before dropped, as the store says", once, "xRllC", false, ""},
+		{"one of each", once, "pppRlllC", ""},
+		{"live before the raise record", once, "ppplRllC", ""},
+		{"twice", crossing{must: 2, cleared: 2}, "ppRllCppRllC", ""},
+		{"a short time that may be noticed is", crossing{must: 1, may: 1, cleared: 1}, "ppRllCpRlC", ""},
+		{"a short time that may be noticed isn't", crossing{must: 1, may: 1, cleared: 1}, "ppRllC", ""},
+		{"still active at the end", crossing{must: 1}, "ppRll", ""},
+		{"nothing", once, "", "raised 0 times"},
+		{"nothing on a way that had none", crossing{}, "", ""},
+		{"raised twice", once, "pRlRlC", "raised twice"},
+		{"cleared first", once, "CpRl", "without a raise"},
+		{"cleared twice", once, "pRlCC", "without a raise"},
+		{"never cleared", once, "pRl", "cleared 0 times"},
+		{"raised for nothing", crossing{}, "pRlC", "no more than 0 times"},
+		{"one time too many", once, "pRlCpRlC", "no more than 1 times"},
+		{"no live readings", once, "RC", "live readings came for 0 of them"},
+		{"only those from before", once, "ppRC", "live readings came for 0 of them"},
+		{"those from before missing", once, "RllC", "are missing"},
+		{"those from before too late", once, "pRlplC", "in the midst"},
+		{"those from before dropped, as the store says", once, "xRllC", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -70,7 +67,7 @@ func TestAlarmsAreJudged(t *testing.T) {
 			a.street["W5.L3.i.hi"] = &street
 			wire(a, tt.came)
 			var s Summary
-			a.judge(&s, tt.expect)
+			a.judge(&s)
 			all := strings.Join(s.Broken, "\n")
 			if tt.want == "" && all != "" || !strings.Contains(all, tt.want) {
 				t.Errorf("broken promises %q, want %q", all, tt.want)
@@ -97,7 +94,7 @@ func TestAlarmsWithoutThreshold(t *testing.T) {
 			a.enter(&e)
 		}
 		var s Summary
-		a.judge(&s, true)
+		a.judge(&s)
 		if all := strings.Join(s.Broken, "\n"); want == "" && all != "" || !strings.Contains(all, want) {
 			t.Errorf("%s: broken promises %q, want %q", came, all, want)
 		}

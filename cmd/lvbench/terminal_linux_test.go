@@ -111,15 +111,22 @@ func TestTerminalIsGivenBackInAPanic(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	term := newTerminal(t, 80, 24)
 	func() {
-		defer func() { _ = recover() }()
-		l := tell(term.inner, false, func() {})
-		defer l.close()
-		panic("in the run")
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		run(panicking{t.Context()}, func() {}, []string{"demo", "--agent", "/bin/false"}, term.inner, term.inner)
 	}()
 	if text := term.read(); !strings.HasSuffix(text, offPage) {
 		t.Errorf("the terminal shows %q", text)
 	}
 }
+
+// panicking is a context that panics in the midst of a run.
+type panicking struct{ context.Context }
+
+func (panicking) Done() <-chan struct{} { panic("in the run") }
 
 // The page follows the size of the terminal, and colours the wish of its user.
 func TestTerminal(t *testing.T) {

@@ -195,7 +195,11 @@ func measureSize(ctx context.Context, cfg *Config, folder string, ways int) (Siz
 		s.CPURatio = s.Agent.CPU / s.Bare.CPU
 	}
 	if cfg.For >= shortestDisk {
-		s.Disk = &Disk{Source: agentSeen.source(), Minute: agentSeen.written(took)}
+		wrote, minutes := agentSeen.wrote(), took.Minutes()
+		s.Disk = &Disk{
+			Dirtied: Volume{Minute: float64(wrote.disk) / minutes},
+			Handed:  Volume{Minute: float64(wrote.chars) / minutes},
+		}
 	}
 	return s, nil
 }
@@ -239,8 +243,9 @@ func measurePeriod(ctx context.Context, cfg *Config, folder string, s *Size) err
 	if err := seen.end(); err != nil {
 		return err
 	}
-	s.Disk.Period = seen.octets() / benchPeriods
-	s.Disk.Day = s.Disk.Minute*minutesPerDay + s.Disk.Period*halfHoursPerDay
+	wrote := seen.wrote()
+	s.Disk.Dirtied.add(float64(wrote.disk) / benchPeriods)
+	s.Disk.Handed.add(float64(wrote.chars) / benchPeriods)
 	return nil
 }
 

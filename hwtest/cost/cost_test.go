@@ -153,14 +153,42 @@ func TestWatchOfThisProcess(t *testing.T) {
 	}
 }
 
-func TestStoreOnMemoryFileSystem(t *testing.T) {
-	w := watch{first: ioCount{0, 1000}, last: ioCount{0, 61000}}
-	if w.source() != "wchar" || w.octets() != 60000 {
-		t.Errorf("without a disk: %s, %v octets", w.source(), w.octets())
+// Between begin and end only, and a day is its minutes and its half-hours.
+func TestWritesOfADay(t *testing.T) {
+	w := watch{first: ioCount{4096, 1000}, last: ioCount{12288, 61000}}
+	if got, want := w.wrote(), (ioCount{8192, 60000}); got != want {
+		t.Errorf("wrote %+v, want %+v", got, want)
 	}
-	w.last.disk = 8192
-	if w.source() != "write_bytes" || w.octets() != 8192 {
-		t.Errorf("with a disk: %s, %v octets", w.source(), w.octets())
+	v := Volume{Minute: 10_000}
+	v.add(100_000)
+	if v.Day != 1440*10_000+48*100_000 {
+		t.Errorf("a day is %.0f octets", v.Day)
+	}
+}
+
+func TestBudgetIsThatOfTheLowerCounter(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		dirtied, handed float64
+		over            bool
+	}{
+		{"both below", 59e6, 59e6, false},
+		{"large folios", 900e6, 60e6, false},
+		{"both above", 61e6, 900e6, true},
+		{"no disk, below", 0, 60e6, false},
+		{"no disk, above", 0, 61e6, true},
+	} {
+		r := light()
+		r.Sizes[0].Disk = &Disk{Dirtied: Volume{Day: tt.dirtied}, Handed: Volume{Day: tt.handed}}
+		r.Judge(false)
+		if len(r.Broken) > 0 {
+			t.Errorf("%s: broken %q, and writes are not judged", tt.name, r.Broken)
+		}
+		for _, text := range []string{r.Text(), r.Markdown()} {
+			if strings.Contains(text, "above the budget") != tt.over {
+				t.Errorf("%s: above the budget must be %v in\n%s", tt.name, tt.over, text)
+			}
+		}
 	}
 }
 

@@ -127,25 +127,10 @@ func (w *watch) usage(took time.Duration) Usage {
 	}
 }
 
-// source names the counter behind octets. A store on tmpfs reaches no disk:
-// what the process handed to write(2) is then the next best, sockets included.
-func (w *watch) source() string {
-	if w.last.disk == 0 {
-		return "wchar"
-	}
-	return "write_bytes"
+// wrote returns what was written between begin and end.
+func (w *watch) wrote() ioCount {
+	return ioCount{disk: w.last.disk - w.first.disk, chars: w.last.chars - w.first.chars}
 }
-
-// octets returns how many were written between begin and end.
-func (w *watch) octets() float64 {
-	if w.source() == "wchar" {
-		return float64(w.last.chars - w.first.chars)
-	}
-	return float64(w.last.disk - w.first.disk)
-}
-
-// written returns the octets per minute.
-func (w *watch) written(took time.Duration) float64 { return w.octets() / took.Minutes() }
 
 var errProc = errors.New("not as proc(5) says")
 
@@ -183,9 +168,12 @@ func memory(status []byte) (anon, file uint64, err error) {
 	return anon * 1024, file * 1024, err
 }
 
+// ioCount are two counts of the same writes, in octets. Neither is what reached
+// the disk: the first is often far above, and 0 on a file system in memory; the
+// second has the sockets too, and is not rounded up to pages.
 type ioCount struct {
-	disk  uint64 // pages made dirty, less those that were dropped before they were written
-	chars uint64 // handed to write(2)
+	disk  uint64 // write_bytes: page cache made dirty, a large folio as a whole
+	chars uint64 // wchar: handed to write(2)
 }
 
 // ioCounts reads /proc/PID/io.
