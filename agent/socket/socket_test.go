@@ -1,0 +1,99 @@
+package socket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// agent answers what the test told it to.
+type agent struct{ got Override }
+
+func (a *agent) Status(context.Context) ([]byte, error) { return []byte(`{"agent":"S1"}`), nil }
+
+func (a *agent) Override(_ context.Context, o Override) (Answer, error) {
+	a.got = o
+	if o.By == "" {
+		return Answer{}, errors.New("override: say who you are and why")
+	}
+	return Answer{ID: "local-1", Stage: "active", Groups: []string{"G1"}}, nil
+}
+
+// serve opens a socket that is left behind by an agent that was killed.
+func serve(t *testing.T, a Agent) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), Name)
+	old, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.(*net.UnixListener).SetUnlinkOnClose(false)
+	old.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, path, a) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	for {
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return path
+		}
+	}
+}
+
+func TestAskAndOverride(t *testing.T) {
+	a := &agent{}
+	path := serve(t, a)
+	if got, err := Call(t.Context(), path, "status", nil); err != nil || !bytes.Contains(got, []byte("S1")) {
+		t.Errorf("status = %s, %v", got, err)
+	}
+	want := Override{Target: "W3", Kind: "limit", Amps: 16, For: "30m", By: "T. Ester", Why: "jointing"}
+	got, err := Call(t.Context(), path, "override", want)
+	if err != nil || a.got != want || !bytes.Contains(got, []byte(`"stage":"active"`)) {
+		t.Errorf("override: agent got %+v, answer %s, %v", a.got, got, err)
+	}
+	if _, err := Call(t.Context(), path, "override", Override{Target: "W3"}); err == nil || !strings.Contains(err.Error(), "who you are") {
+		t.Errorf("refusal = %v, want the agent's own words", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("socket is open to %v, %v; want owner and group", info.Mode(), err)
+	}
+}
+
+func TestWhatIsNoRequest(t *testing.T) {
+	path := serve(t, &agent{})
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}}
+	defer client.CloseIdleConnections()
+	for _, body := range []string{"", "{", `{"kind":1}`, `{"target":"W1","extra":1}`, strings.Repeat("[", 2<<20)} {
+		resp, err := client.Post("http://agent/override", "application/json", strings.NewReader(body))
+		if err != nil {
+			continue // cut off while it was still sending
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%.20q: status %d, want 400", body, resp.StatusCode)
+		}
+	}
+}
+
+func TestNoAgent(t *testing.T) {
+	_, err := Call(t.Context(), filepath.Join(t.TempDir(), Name), "status", nil)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "does it run") {
+		t.Errorf("= %v, want what to look at next", err)
+	}
+}
