@@ -176,7 +176,7 @@ func (d *Disk) text() string {
 func (r *Result) overBudget() (lines []string) {
 	for i := range r.Sizes {
 		if s := &r.Sizes[i]; s.Disk != nil && s.Disk.least() > dayBudget {
-			lines = append(lines, fmt.Sprintf("%d ways: writes %s a day by the lower of both counters, %s above the budget of %s",
+			lines = append(lines, fmt.Sprintf("%d ways: the lower of both write counters comes to %s a day, %s above the budget of %s; neither is exact",
 				s.Ways, mb(s.Disk.least()), mb(s.Disk.least()-dayBudget), mb(dayBudget)))
 		}
 	}
