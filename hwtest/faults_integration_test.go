@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lvagent/hwtest/bench"
+	"lvagent/meter/metertest"
 )
 
 // startAgentOn starts the agent with its store on a file system of its own of
@@ -130,6 +131,65 @@ func TestWhatIsMissingOrTaken(t *testing.T) {
 	}
 	s.agent = first
 	eventually(t, "records of each way all the same", 40*time.Second, func() bool { return s.every(began) })
+	if _, err := s.agent.Stop(10 * time.Second); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	s.complete()
+}
+
+// An alarm neither ends nor begins anew because its meter falls silent, and the
+// other ways do not notice.
+func TestAMeterGoesMuteInMidAlarm(t *testing.T) {
+	const id = "W5.L3.i.hi"
+	s := newSubstation(t)
+	s.do(func() { s.beats, s.share = true, 0.6 }) // W5 is above its threshold then
+	s.startAgent()
+	active := func() bool { return bytes.Contains(s.alarmState("W5"), []byte(id)) }
+	eventually(t, "the alarm of W5", 30*time.Second, active)
+	if err := s.meters.Break("W5", metertest.Fault{Kind: metertest.Mute}); err != nil {
+		t.Fatal(err)
+	}
+	mute := time.Now()
+	eventually(t, "records of each way with the meter mute", time.Minute, func() bool { return s.every(mute.Add(10 * time.Second)) })
+	if !active() {
+		t.Error("the alarm ended with its meter")
+	}
+	s.do(func() { s.share = 0.1 })
+	if err := s.meters.Break("W5", metertest.Fault{}); err != nil {
+		t.Fatal(err)
+	}
+	// A meter that was silent three times is asked again after half a minute.
+	eventually(t, "the end of the alarm", time.Minute, func() bool { return !active() })
+	if _, err := s.agent.Stop(10 * time.Second); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	s.complete()
+	s.do(func() {
+		if got := fmt.Sprint(s.edges[id]); got != "[raise clear]" {
+			t.Errorf("edges of %s = %s, want one of each", id, got)
+		}
+	})
+}
+
+// A register that confirms what it does not take is load that nobody controls:
+// an alarm, until it obeys.
+func TestARegisterThatDoesNotTakeTheValue(t *testing.T) {
+	s := newSubstation(t)
+	s.do(func() { s.beats = true })
+	if err := s.meters.Break("W1", metertest.Fault{Kind: metertest.Stuck}); err != nil {
+		t.Fatal(err)
+	}
+	s.startAgent()
+	disobeys := func() bool { return bytes.Contains(s.alarmState("W1"), []byte("ACTUATOR_PERMISSIVE")) }
+	eventually(t, "the alarm of W1", 20*time.Second, disobeys)
+	if got := s.permitted("W1"); got != 100 {
+		t.Errorf("the stuck register holds %d", got)
+	}
+	if err := s.meters.Break("W1", metertest.Fault{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the failsafe limit on W1", 40*time.Second, func() bool { return s.permitted("W1") < 100 })
+	eventually(t, "the end of the alarm", 20*time.Second, func() bool { return !disobeys() })
 	if _, err := s.agent.Stop(10 * time.Second); err != nil {
 		t.Errorf("stop: %v", err)
 	}

@@ -103,13 +103,15 @@ type substation struct {
 	done   chan struct{}
 	joined chan *bench.Centre
 	counts chan func()
-	states map[string][]byte // retained, by topic
+	states map[string][]byte   // retained, by topic
+	edges  map[string][]string // of each alarm, in order
+	share  float64             // of the evening
 }
 
 func newSubstation(t *testing.T) *substation {
 	t.Helper()
 	s := &substation{t: t, broker: newMosquitto(t), world: bench.NewWorld(1), ledger: bench.NewLedger(),
-		quit: make(chan struct{}), done: make(chan struct{}), joined: make(chan *bench.Centre), counts: make(chan func()), states: map[string][]byte{}}
+		quit: make(chan struct{}), done: make(chan struct{}), joined: make(chan *bench.Centre), counts: make(chan func()), states: map[string][]byte{}, edges: map[string][]string{}, share: 0.4}
 	var err error
 	if s.meters, err = bench.StartMeters(s.world); err != nil {
 		t.Fatal(err)
@@ -171,7 +173,7 @@ func (s *substation) live() {
 		case f := <-s.counts:
 			f()
 		case <-step.C:
-			s.meters.Step(time.Since(began), 0.4)
+			s.meters.Step(time.Since(began), s.share)
 		case now := <-beat.C:
 			if centre != nil && s.beats {
 				centre.Heartbeat(now) // a broken link is what the test is about
@@ -182,8 +184,14 @@ func (s *substation) live() {
 			}
 			if strings.HasPrefix(m.Topic, "up/hh/") || strings.HasPrefix(m.Topic, "up/hist/") || strings.HasPrefix(m.Topic, "up/alarm/") ||
 				m.Topic == "up/ack" || m.Topic == "up/gap" || m.Topic == "up/audit" || strings.HasPrefix(m.Topic, "up/live/") {
-				if _, err := s.ledger.Add(m.Payload); err != nil {
+				entries, err := s.ledger.Add(m.Payload)
+				if err != nil {
 					s.t.Errorf("%s: %v: %s", m.Topic, err, m.Payload)
+				}
+				for _, e := range entries {
+					if e.New && e.Edge != "" {
+						s.edges[e.ID] = append(s.edges[e.ID], e.Edge)
+					}
 				}
 			}
 		}

@@ -61,6 +61,18 @@ func StartMeters(w *World) (*Meters, error) {
 	return m, nil
 }
 
+// Break makes the meter of a way and the registers beside it fail, until the
+// zero fault.
+func (m *Meters) Break(way string, f metertest.Fault) error {
+	for _, w := range m.world.Ways {
+		if w.ID == way {
+			m.wire.Unit(w.Unit).Break(f)
+			return nil
+		}
+	}
+	return fmt.Errorf("break the meter of way %q: there is no such way", way)
+}
+
 // URL returns the server's address as a site file wants it.
 func (m *Meters) URL() string { return m.wire.URL() }
 

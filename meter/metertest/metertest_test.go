@@ -144,6 +144,26 @@ func TestFaultsAsOctets(t *testing.T) {
 	}
 }
 
+func TestStuckConfirmsAndDoesNotTake(t *testing.T) {
+	s := listen(t)
+	u := s.Unit(0x11)
+	u.SetHolding(1, 5)
+	u.SetCoil(2, true)
+	u.OnWrite(func(w Write) { t.Errorf("took %+v", w) })
+	v := talk(t, s)
+	u.Break(Fault{Kind: Stuck})
+	for _, write := range []string{"0001 0000 0006 11 06 0001 0003", "0002 0000 0006 11 05 0002 0000"} {
+		v.send(write)
+		v.expect(write)
+	}
+	if w, _ := u.Holding(1); w != 5 {
+		t.Errorf("register = %d, want 5", w)
+	}
+	if on, _ := u.Coil(2); !on {
+		t.Error("the coil took the write")
+	}
+}
+
 func TestMuteHearsAndDropHangsUp(t *testing.T) {
 	s := listen(t)
 	u := s.Unit(0x11)

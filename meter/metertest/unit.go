@@ -33,6 +33,7 @@ const (
 	Late             Kind = "late"              // answers after Delay
 	NaN              Kind = "nan"               // every 32-bit float read is not a number
 	Sentinel         Kind = "sentinel"          // every register read is Word
+	Stuck            Kind = "stuck"             // confirms a write and does not take it
 )
 
 // Fault is what is wrong with a unit, until Heal.
@@ -208,16 +209,18 @@ func (u *Unit) do(pdu []byte, f Fault) []byte {
 		if _, ok := u.image.Coil[addr]; !ok {
 			return exception(fc, IllegalAddress)
 		}
-		u.image.Coil[addr] = n != 0
-		u.wrote(Write{Coil: true, Addr: addr, Value: n >> 15})
+		if f.Kind != Stuck {
+			u.image.Coil[addr] = n != 0
+			u.wrote(Write{Coil: true, Addr: addr, Value: n >> 15})
+		}
 		return pdu[:5]
 	case 6:
-		return u.writeHolding(fc, addr, pdu[3:5], pdu[:5])
+		return u.writeHolding(fc, addr, pdu[3:5], pdu[:5], f)
 	case 16:
 		if n == 0 || n > 123 || len(pdu) != 6+2*int(n) || int(pdu[5]) != 2*int(n) {
 			return exception(fc, IllegalValue)
 		}
-		return u.writeHolding(fc, addr, pdu[6:], pdu[:5])
+		return u.writeHolding(fc, addr, pdu[6:], pdu[:5], f)
 	default:
 		return exception(fc, IllegalFunction)
 	}
@@ -265,11 +268,14 @@ func readRegisters(fc uint8, table map[uint16]uint16, addr, n uint16, f Fault) [
 }
 
 // writeHolding writes all values or, when a register does not exist, none.
-func (u *Unit) writeHolding(fc uint8, addr uint16, values, echo []byte) []byte {
+func (u *Unit) writeHolding(fc uint8, addr uint16, values, echo []byte, f Fault) []byte {
 	for i := range len(values) / 2 {
 		if _, ok := u.image.Holding[addr+uint16(i)]; !ok {
 			return exception(fc, IllegalAddress)
 		}
+	}
+	if f.Kind == Stuck {
+		return echo
 	}
 	for i := range len(values) / 2 {
 		a, w := addr+uint16(i), binary.BigEndian.Uint16(values[2*i:])
