@@ -237,6 +237,13 @@ type Condition struct {
 	Edge  meter.Edge
 }
 
+// RefusedHeartbeat is a heartbeat that did not count, and why. It is told to
+// nobody but the log: heartbeats are never acknowledged.
+type RefusedHeartbeat struct {
+	Issuer string
+	Code   Code
+}
+
 // Ack is one rung of a command's ladder.
 type Ack struct {
 	ID      string
@@ -292,6 +299,7 @@ type Events struct {
 	Acks        []Ack
 	Transitions []Transition
 	Conditions  []Condition
+	Refused     []RefusedHeartbeat
 	// Store is set when the state must be on disk before a raise acts; a state
 	// without it may be stored when convenient (Checkpoint).
 	Store bool

@@ -317,15 +317,15 @@ func TestHeartbeatsThatDoNotCount(t *testing.T) {
 	tests := []struct {
 		name string
 		beat Heartbeat
-		want bool
+		want Code // of the refusal
 	}{
-		{"the next one", Heartbeat{"scada-1", 3, 101, false}, true},
-		{"a later epoch starts again", Heartbeat{"scada-1", 4, 1, false}, true},
-		{"repeated", Heartbeat{"scada-1", 3, 100, false}, false},
-		{"older", Heartbeat{"scada-1", 3, 99, false}, false},
-		{"an older epoch", Heartbeat{"scada-1", 2, 5000, false}, false},
-		{"retained", Heartbeat{"scada-1", 3, 101, true}, false},
-		{"an unknown issuer", Heartbeat{"mallory", 3, 101, false}, false},
+		{"the next one", Heartbeat{"scada-1", 3, 101, false}, OK},
+		{"a later epoch starts again", Heartbeat{"scada-1", 4, 1, false}, OK},
+		{"repeated", Heartbeat{"scada-1", 3, 100, false}, Replay},
+		{"older", Heartbeat{"scada-1", 3, 99, false}, Replay},
+		{"an older epoch", Heartbeat{"scada-1", 2, 5000, false}, Replay},
+		{"retained", Heartbeat{"scada-1", 3, 101, true}, RetainedRefuse},
+		{"an unknown issuer", Heartbeat{"mallory", 3, 101, false}, UnknownIssuer},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -333,8 +333,12 @@ func TestHeartbeatsThatDoNotCount(t *testing.T) {
 			x.step(Inputs{Heartbeats: []Heartbeat{{"scada-1", 3, 100, false}}})
 			x.now += 10 * s
 			x.step(Inputs{Heartbeats: []Heartbeat{tt.beat}})
-			if got := x.s.Heard == x.now; got != tt.want {
-				t.Errorf("counted = %v, want %v", got, tt.want)
+			got := OK
+			for _, r := range x.ev.Refused {
+				got = r.Code
+			}
+			if counted := x.s.Heard == x.now; got != tt.want || counted != (tt.want == OK) {
+				t.Errorf("counted = %v, refused with %q; want %q", counted, got, tt.want)
 			}
 		})
 	}

@@ -62,7 +62,15 @@ type run struct {
 // heartbeat takes a token of life: from an issuer on the list, not retained,
 // and strictly newer than its last. Everything else leaves authority untouched.
 func (r *run) heartbeat(h Heartbeat) {
-	if h.Retained || !slices.Contains(r.cfg.Issuers, h.Issuer) {
+	refuse := func(code Code) {
+		r.ev.Refused = append(r.ev.Refused, RefusedHeartbeat{h.Issuer, code})
+	}
+	switch {
+	case h.Retained:
+		refuse(RetainedRefuse)
+		return
+	case !slices.Contains(r.cfg.Issuers, h.Issuer):
+		refuse(UnknownIssuer)
 		return
 	}
 	i := slices.IndexFunc(r.s.Tokens, func(t Token) bool { return t.Issuer == h.Issuer })
@@ -70,6 +78,7 @@ func (r *run) heartbeat(h Heartbeat) {
 		r.s.Tokens = append(r.s.Tokens, Token{Issuer: h.Issuer})
 		i = len(r.s.Tokens) - 1
 	} else if t := r.s.Tokens[i]; h.Epoch < t.Epoch || h.Epoch == t.Epoch && h.Seq <= t.Seq {
+		refuse(Replay)
 		return
 	}
 	r.s.Tokens[i].Epoch, r.s.Tokens[i].Seq = h.Epoch, h.Seq

@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -75,6 +76,8 @@ const (
 	retryOutput       = time.Second
 	retryOutputMost   = 30 * time.Second
 	stopWithin        = 5 * time.Second
+
+	mostBeatFaults = 16
 )
 
 // Loop is the core loop.
@@ -108,6 +111,9 @@ type Loop struct {
 	overrun   atomic.Uint64
 	refused   atomic.Uint64
 	halfHours atomic.Uint64
+
+	falseBeats atomic.Uint64
+	beatFaults []failsafe.RefusedHeartbeat // logged, and not over
 }
 
 // held is a record that waits for a state to be stored.
@@ -337,6 +343,7 @@ func (l *Loop) step(in failsafe.Inputs) {
 	for _, c := range ev.Conditions {
 		l.alarms.condition(l, c, wall)
 	}
+	l.noteHeartbeats(in.Heartbeats, ev.Refused)
 	l.answers = ev.Acks
 	for _, a := range ev.Acks {
 		l.dirty = true
@@ -346,6 +353,24 @@ func (l *Loop) step(in failsafe.Inputs) {
 			l.Log.Info("command", "command", a.ID, "stage", string(a.Stage), "code", string(a.Code))
 		}
 		l.say(message.AckStream, wall, ackBody(l.agent, a, wall), a.Stage != failsafe.Rejected)
+	}
+}
+
+// noteHeartbeats counts heartbeats that did not count, and logs each kind once
+// until one of that issuer counts again.
+func (l *Loop) noteHeartbeats(came []failsafe.Heartbeat, refused []failsafe.RefusedHeartbeat) {
+	for _, r := range refused {
+		l.falseBeats.Add(1)
+		// Only the first few names are remembered: anybody may send any.
+		if !slices.Contains(l.beatFaults, r) && len(l.beatFaults) < mostBeatFaults {
+			l.beatFaults = append(l.beatFaults, r)
+			l.Log.Warn("heartbeat does not count", "issuer", r.Issuer, "code", string(r.Code))
+		}
+	}
+	if len(came) > len(refused) {
+		for _, h := range came {
+			l.beatFaults = slices.DeleteFunc(l.beatFaults, func(r failsafe.RefusedHeartbeat) bool { return r.Issuer == h.Issuer })
+		}
 	}
 }
 
@@ -392,9 +417,11 @@ type Counts struct {
 	HalfHours uint64
 	Overrun   uint64 // readings dropped because the loop was behind
 	Refused   uint64 // messages of the centre that found no room
+	// FalseHeartbeats were repeated, retained, too old or of an unknown issuer.
+	FalseHeartbeats uint64
 }
 
 // Counts returns what the loop has done.
 func (l *Loop) Counts() Counts {
-	return Counts{HalfHours: l.halfHours.Load(), Overrun: l.overrun.Load(), Refused: l.refused.Load()}
+	return Counts{HalfHours: l.halfHours.Load(), Overrun: l.overrun.Load(), Refused: l.refused.Load(), FalseHeartbeats: l.falseBeats.Load()}
 }

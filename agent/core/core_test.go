@@ -352,6 +352,21 @@ func TestHalfHoursGoOutWithTheirCheckpoint(t *testing.T) {
 	})
 }
 
+func TestFalseHeartbeatsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.beat()
+		for range 3 {
+			r.send("heartbeat", `{"issuer":"scada-1","epoch":1,"seq":1}`)
+			r.send("heartbeat", `{"issuer":"mallory","epoch":9,"seq":9}`)
+		}
+		if got := r.loop.Counts().FalseHeartbeats; got != 6 {
+			t.Errorf("%d false heartbeats counted, want 6", got)
+		}
+	})
+}
+
 // R3: an alarm goes out with the list of what is active, then the readings of
 // the minute before it, then those that follow; the sum of the ways is measured
 // like a way.
