@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,7 @@ func TestFaults(t *testing.T) {
 		{"nobody may command", "issuers: [scada-1]", "issuers: []", "14: failsafe.issuers: is empty"},
 		{"impatient timeout", "issuers:", "heartbeat_timeout: 60s, issuers:", "14: failsafe.heartbeat_timeout: must be at least 3.5"},
 		{"an alarm that control itself would raise", "threshold: 300", "threshold: 280", "12: alarms[0].threshold: 280 A on way W3 L1 is below"},
+		{"an alias", "name: High Street 3", "name: &n High Street 3, firm_kva: *n", "1: site.firm_kva: aliases (*n) are not taken"},
 		{"not YAML", "ways:", "ways: [", "5: "},
 		{"the page of a later version", "uplink:", "page: {listen: \"127.0.0.1:80\"}\nuplink:", "13: page.listen: this version"},
 	}
@@ -110,6 +112,19 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	text := strings.NewReplacer("poll: 1s", "poll: 1", "id: m4", "id: m3", "meter: m4", "meter: m9", "kind: hi", "kind: high").Replace(good)
 	if _, _, faults := Parse("site.yaml", []byte(text)); len(faults) != 4 {
 		t.Errorf("%d faults, want 4: %v", len(faults), faults)
+	}
+}
+
+// A small file must not grow: aliases multiply.
+func TestAliasesDoNotMultiply(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("meters:\n - &m {")
+	for i := range 3000 {
+		fmt.Fprintf(&b, "k%d: 1, ", i)
+	}
+	b.WriteString("}\n" + strings.Repeat(" - *m\n", 3000))
+	if _, _, faults := Parse("site.yaml", []byte(b.String())); len(faults) > 30_000 {
+		t.Errorf("%d faults of a file of %d octets", len(faults), b.Len())
 	}
 }
 

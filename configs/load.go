@@ -128,10 +128,12 @@ var (
 // value turns a node into what viper takes for type t. What is faulty is noted
 // and left out, so that the rest can still be looked at.
 func (s *Source) value(n *yaml.Node, path string, t reflect.Type) any {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
 	s.lines[path] = n.Line
+	if n.Kind == yaml.AliasNode {
+		// A few hundred lines of them can stand for gigabytes.
+		s.fault(n.Line, path, "aliases (*%s) are not taken; write it out", n.Value)
+		return nil
+	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return nil
 	}
