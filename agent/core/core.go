@@ -78,6 +78,7 @@ const (
 	stopWithin        = 5 * time.Second
 
 	mostBeatFaults = 16
+	mostHeld       = 1024 // records that wait for a disk which does not answer
 )
 
 // Loop is the core loop.
@@ -113,6 +114,7 @@ type Loop struct {
 	halfHours atomic.Uint64
 
 	falseBeats atomic.Uint64
+	unsaid     atomic.Uint64
 	beatFaults []failsafe.RefusedHeartbeat // logged, and not over
 }
 
@@ -382,6 +384,10 @@ func (l *Loop) say(stream string, at time.Time, body []byte, rests bool) {
 		l.Outbox.Store(true, []outbox.Record{r})
 		return
 	}
+	if len(l.held) == mostHeld {
+		l.held = slices.Delete(l.held, 0, 1)
+		l.unsaid.Add(1)
+	}
 	l.held = append(l.held, held{l.version, r})
 }
 
@@ -419,9 +425,11 @@ type Counts struct {
 	Refused   uint64 // messages of the centre that found no room
 	// FalseHeartbeats were repeated, retained, too old or of an unknown issuer.
 	FalseHeartbeats uint64
+	Unsaid          uint64 // acknowledgements let go because no state could be stored for too long
 }
 
 // Counts returns what the loop has done.
 func (l *Loop) Counts() Counts {
-	return Counts{HalfHours: l.halfHours.Load(), Overrun: l.overrun.Load(), Refused: l.refused.Load(), FalseHeartbeats: l.falseBeats.Load()}
+	return Counts{HalfHours: l.halfHours.Load(), Overrun: l.overrun.Load(), Refused: l.refused.Load(), FalseHeartbeats: l.falseBeats.Load(),
+		Unsaid: l.unsaid.Load()}
 }

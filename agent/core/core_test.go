@@ -352,6 +352,25 @@ func TestHalfHoursGoOutWithTheirCheckpoint(t *testing.T) {
 	})
 }
 
+// With a disk that never answers, what waits for it is bounded and counted.
+func TestASilentDiskDoesNotFillTheMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(time.Second)
+		r.hold = true
+		for i := range mostHeld {
+			r.limit(fmt.Sprint("c", i), `"none"`)
+		}
+		if n := len(r.loop.held); n != mostHeld {
+			t.Errorf("%d records wait, want %d", n, mostHeld)
+		}
+		if got := r.loop.Counts().Unsaid; got != mostHeld {
+			t.Errorf("%d let go, want %d: two for each command came", got, mostHeld)
+		}
+	})
+}
+
 func TestFalseHeartbeatsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
