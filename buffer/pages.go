@@ -143,6 +143,10 @@ type pageCheck struct {
 	meta *boltMeta
 	seen []uint64 // one bit per page
 	bufs [maxDepth][]byte
+
+	only []byte                  // of the buckets at the root, only this one; nil is all
+	met  bool                    // only was there
+	each func(key, value []byte) // told of what is in that bucket
 }
 
 // read reads a page with what it overflows into, and checks its header.
@@ -259,7 +263,16 @@ func (c *pageCheck) leaf(page []byte, id uint64, depth int, low, high []byte) er
 		}
 		low = key
 		if native.Uint32(e)&leafBucket == 0 {
+			if c.each != nil {
+				c.each(key, value)
+			}
 			continue
+		}
+		if c.only != nil {
+			if !bytes.Equal(key, c.only) {
+				continue
+			}
+			c.met = true
 		}
 		if err := c.bucket(value, id, depth); err != nil {
 			return err

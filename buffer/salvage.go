@@ -22,6 +22,14 @@ type Salvaged struct {
 // Lost returns how many records of the stream could not be read.
 func (s Salvaged) Lost() int { return int(s.Next-s.First) - s.Found }
 
+// Report is what Salvage found. Only where it is Complete do the streams' numbers
+// tell of everything: the page that had the newest of them may be among the lost,
+// and an older one in its place.
+type Report struct {
+	Streams  []Salvaged
+	Complete bool
+}
+
 // Salvage reads what can still be read of a store that was set aside: every
 // record that no acknowledgement had taken and that is whole by its checksum, in
 // order of stream and number. It looks at the pages themselves, not at the trees
@@ -31,15 +39,16 @@ func (s Salvaged) Lost() int { return int(s.Next-s.First) - s.Found }
 //
 // Each is called with a record at a time; its Class is that of its stream. The
 // report is complete when the error is nil or comes from each.
-func Salvage(path string, each func(Record) error) ([]Salvaged, error) {
+func Salvage(path string, each func(Record) error) (Report, error) {
+	var report Report
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("salvage store: %w", err)
+		return report, fmt.Errorf("salvage store: %w", err)
 	}
 	defer f.Close()
 	size, err := pageSizeOf(f)
 	if err != nil {
-		return nil, fmt.Errorf("salvage store %s: %w", path, err)
+		return report, fmt.Errorf("salvage store %s: %w", path, err)
 	}
 	streams := map[uint32]stream{}
 	if err := eachLeaf(f, size, func(key, value []byte, _ int64) {
@@ -50,7 +59,7 @@ func Salvage(path string, each func(Record) error) ([]Salvaged, error) {
 			}
 		}
 	}); err != nil {
-		return nil, fmt.Errorf("salvage store %s: %w", path, err)
+		return report, fmt.Errorf("salvage store %s: %w", path, err)
 	}
 	// Pages that are free still hold what they held: an acknowledged record, or
 	// the same record again. First says what is acknowledged. Only places are
@@ -66,21 +75,21 @@ func Salvage(path string, each func(Record) error) ([]Salvaged, error) {
 			places = append(places, p)
 		}
 	}); err != nil {
-		return nil, fmt.Errorf("salvage store %s: %w", path, err)
+		return report, fmt.Errorf("salvage store %s: %w", path, err)
 	}
 	slices.SortFunc(places, func(a, b place) int {
 		return cmp.Or(cmp.Compare(streams[a.id].name, streams[b.id].name), cmp.Compare(a.id, b.id), cmp.Compare(a.n, b.n))
 	})
 	places = slices.CompactFunc(places, func(a, b place) bool { return a.id == b.id && a.n == b.n })
+	report.Complete = streamsWhole(f)
 	counts := map[uint32]int{}
 	for _, p := range places {
 		counts[p.id]++
 	}
-	var report []Salvaged
 	for id, st := range streams {
-		report = append(report, Salvaged{Stream: st.name, First: st.first, Next: st.next, Found: counts[id]})
+		report.Streams = append(report.Streams, Salvaged{Stream: st.name, First: st.first, Next: st.next, Found: counts[id]})
 	}
-	slices.SortFunc(report, func(a, b Salvaged) int { return cmp.Compare(a.Stream, b.Stream) })
+	slices.SortFunc(report.Streams, func(a, b Salvaged) int { return cmp.Compare(a.Stream, b.Stream) })
 	for _, p := range places {
 		stored := make([]byte, recordKeySize+int(p.size))
 		if _, err := f.ReadAt(stored, p.at); err != nil {
@@ -106,6 +115,25 @@ type place struct {
 	size uint32
 	n    uint64
 	at   int64
+}
+
+// streamsWhole says whether the newest meta page leads to the state of every
+// stream.
+func streamsWhole(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	m, err := readMeta(f, info.Size())
+	if err != nil {
+		return false
+	}
+	whole := true
+	c := &pageCheck{f: f, meta: m, seen: make([]uint64, m.pages/64+1), only: bucketStreams,
+		each: func(key, value []byte) {
+			whole = whole && new(stream).decode(string(key), value) == nil
+		}}
+	return c.tree(m.root, 0, nil, nil) == nil && c.met && whole
 }
 
 // pageSizeOf returns the file's page size, from either meta page, or the

@@ -225,7 +225,7 @@ func TestABrokenStoreIsCarriedOver(t *testing.T) {
 					found++
 				}
 			}
-			told := 0
+			told, unknown := 0, false
 			for _, g := range read(t, o, message.GapStream) {
 				var gap struct {
 					Stream, Why string
@@ -238,9 +238,10 @@ func TestABrokenStoreIsCarriedOver(t *testing.T) {
 					t.Errorf("gap: %s", g.Body)
 				}
 				told += gap.Count
-				if gap.Stream == "*" {
-					told = 500 - found
-				}
+				unknown = unknown || gap.Stream == "*"
+			}
+			if unknown {
+				told = max(told, 500-found)
 			}
 			if found < tt.least || found+told != 500 || len(records) != found+1 {
 				t.Errorf("%d records carried over and %d told of, of 500; %d in all", found, told, len(records))

@@ -97,16 +97,17 @@ func (o *Outbox) carryOver(ctx context.Context) {
 	if errors.Is(err, errStopped) {
 		return // goes on at the next start
 	}
-	if len(report) == 0 {
-		report = []buffer.Salvaged{{Stream: "*", Next: 1}} // how many there were, nobody knows
-	}
 	lost := 0
-	for _, r := range report {
+	for _, r := range report.Streams {
 		if n := r.Lost(); n > 0 {
 			lost += n
 			batch.Append = append(batch.Append, gapEntry(o.agent, buffer.Gap{
 				Stream: r.Stream, From: r.First, To: r.Next - 1, Count: n, Why: "STORE_REPLACED", At: o.wall()}))
 		}
+	}
+	if !report.Complete { // how many more there were, nobody knows
+		batch.Append = append(batch.Append, gapEntry(o.agent, buffer.Gap{
+			Stream: "*", Why: "STORE_REPLACED", At: o.wall()}))
 	}
 	batch.At, batch.Put = o.wall(), []buffer.Put{{Key: salvageKey}}
 	if cerr := s.Commit(batch); cerr != nil {
@@ -114,5 +115,5 @@ func (o *Outbox) carryOver(ctx context.Context) {
 		return // goes on at the next start
 	}
 	o.tellUplink()
-	o.log.Info("older store carried over", "path", t.Path, "records", found, "lost", lost, "err", err)
+	o.log.Info("older store carried over", "path", t.Path, "records", found, "lost", lost, "complete", report.Complete, "err", err)
 }
