@@ -63,24 +63,27 @@ type Flags uint32
 
 // Flags of a record. Their names in the record are those of Names.
 const (
-	NoData      Flags = 1 << iota // no good reading at all
-	Invalid                       // coverage below 90 %
-	Partial                       // coverage below 98 %
-	Boot                          // the agent started for the first time in this period
-	Restart                       // the agent restarted in this period
-	ClockStep                     // the wall clock was stepped in this period
-	ClockBad                      // the clock was not synced for part of it
-	CommLoss                      // the meter did not answer for a while
-	Questioned                    // some readings were suspect
-	DerivedN                      // the neutral current was computed
-	Unavailable                   // a quantity that the meter does not have
-	Overlap                       // the period was measured twice, after a step back
-	Bench                         // not a half-hour of a real site: shortened or simulated
+	NoData        Flags = 1 << iota // no good reading at all
+	Invalid                         // coverage below 90 %
+	Partial                         // coverage below 98 %
+	Boot                            // the agent started for the first time in this period
+	Restart                         // the agent restarted in this period
+	ClockStep                       // the wall clock was stepped in this period
+	ClockBad                        // the clock was not synced for part of it
+	CommLoss                        // the meter did not answer for a while
+	Questioned                      // some readings were suspect
+	DerivedN                        // the neutral current was computed
+	Unavailable                     // a quantity that the meter does not have
+	Overlap                         // the period was measured twice, after a step back
+	Bench                           // not a half-hour of a real site: shortened or simulated
+	ConfigChanged                   // the meter's or the site's settings changed in this period
+	PQEvent                         // the meter reported a dip, swell or interruption
 )
 
 var flagNames = []string{
 	"NO_DATA", "INVALID", "PARTIAL", "BOOT", "RESTART", "CLOCK_STEP", "CLOCK_UNSYNCED",
 	"COMM_LOSS", "SUSPECT", "DERIVED", "UNAVAILABLE", "OVERLAP", "BENCH",
+	"CONFIG_CHANGED", "PQ_EVENT",
 }
 
 // Names returns the names of the flags that are set, in a fixed order.

@@ -22,7 +22,7 @@ type (
 
 // Quantity is any of the measured quantities.
 type Quantity interface {
-	Millivolts | Milliamps | Milliwatts | Millivars
+	Millivolts | Milliamps | Milliwatts | Millivars | Millihertz | WattHours | Count | PPM
 }
 
 // Phase is one of the three phases of a way.
@@ -98,6 +98,8 @@ const (
 	NotSupported                    // the meter has no register for it
 	Derived                         // computed from other values, not measured
 	Frozen                          // the meter repeats itself bit for bit
+	Mismatch                        // not the meter, or not the CT ratio, that the configuration names
+	Restarted                       // the meter or front end has just started anew
 )
 
 // Sample is one measured value with its quality.
