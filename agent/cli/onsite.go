@@ -62,6 +62,12 @@ type status struct {
 			Limit                map[string]struct{ Import *float64 }
 		}
 	}
+	Health struct {
+		Points map[string]struct {
+			State, Code, Detail string
+			Since               time.Time
+		}
+	}
 	Ways []struct {
 		Way  string
 		Amps [3]*float64
@@ -129,12 +135,27 @@ func (s *status) print(w io.Writer) {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", id, g.Way, amps(limit), g.State, strings.TrimSpace(g.Deciding+" "+g.Command))
 	}
+	s.printHealth(t)
 	t.Flush() // to a writer whose failure shows by itself
 	for _, o := range s.Failsafe.Override {
 		fmt.Fprintf(w, "\noverride of %s: %s by %s (%s, %s) until %s\n", o.Target, o.Kind, o.By, o.Source, o.Why, o.Expires.Format(time.RFC3339))
 	}
 	if len(s.Alarms) > 0 {
 		fmt.Fprintf(w, "\nalarms: %s\n", strings.Join(s.Alarms, ", "))
+	}
+}
+
+// printHealth lists what is not well, or says that all is.
+func (s *status) printHealth(w io.Writer) {
+	unwell := slices.DeleteFunc(sortedKeys(s.Health.Points), func(id string) bool { return s.Health.Points[id].State == "ok" })
+	if len(unwell) == 0 {
+		fmt.Fprintf(w, "\nhealth: all %d parts ok\n", len(s.Health.Points))
+		return
+	}
+	fmt.Fprintln(w, "\nNOT WELL\tSTATE\tCODE\tFOR\tDETAIL")
+	for _, id := range unwell {
+		p := s.Health.Points[id]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", id, p.State, p.Code, s.T.Sub(p.Since).Round(time.Second), p.Detail)
 	}
 }
 

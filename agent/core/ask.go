@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"lvagent/agent/message"
 	"lvagent/failsafe"
 	"lvagent/meter"
 )
@@ -53,6 +54,7 @@ type View struct {
 	Clock    string          `json:"clock"`
 	Failsafe json.RawMessage `json:"failsafe"`
 	Groups   json.RawMessage `json:"groups"`
+	Health   json.RawMessage `json:"health"`
 	Alarms   []string        `json:"alarms"`
 	Ways     []WayView       `json:"ways"`
 }
@@ -69,6 +71,7 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 	err = l.Ask(ctx, func(l *Loop) {
 		v = View{Agent: l.agent, Time: l.Wall(), Clock: l.clockWas.String(), Alarms: []string{}}
 		v.Failsafe, v.Groups = l.retained()
+		v.Health = message.AppendHealth(nil, l.agent, v.Time, l.health.points)
 		for _, way := range append(l.feedIDs(), siteWay) {
 			for _, a := range l.alarms.list(l, way) {
 				v.Alarms = append(v.Alarms, a.ID)

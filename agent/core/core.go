@@ -116,6 +116,8 @@ type Loop struct {
 	falseBeats atomic.Uint64
 	unsaid     atomic.Uint64
 	beatFaults []failsafe.RefusedHeartbeat // logged, and not over
+
+	health health
 }
 
 // held is a record that waits for a state to be stored.
@@ -133,6 +135,7 @@ func New(o Options) *Loop {
 		feedback: make(chan failsafe.Feedback, 4*len(o.Config.Groups)+4),
 		commits:  make(chan uint64, 1),
 		asked:    make(chan func()),
+		health:   health{wake: make(chan struct{}, 1)},
 	}
 	now, wall := o.Now(), o.Wall()
 	l.buildFeeds()
@@ -222,6 +225,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.takeReading(&r)
 		case f := <-l.asked:
 			f()
+		case <-l.health.wake:
+			l.takeHealth(l.Wall())
 		case <-tick.C:
 		}
 		now := l.Now()
@@ -250,6 +255,7 @@ func (l *Loop) tick(now time.Duration) {
 	}
 	l.closePeriods(now, wall, clock)
 	l.watchStore(wall)
+	l.takeHealth(wall)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)
 	every := checkpointState

@@ -148,6 +148,11 @@ func TestGoldens(t *testing.T) {
 			},
 			{Group: "G2", Way: "W3", State: "FREE", Limit: [meter.Phases]*Flow{{}, {}, {}}, Command: "c1"},
 		}),
+		"health": AppendHealth(nil, agent, instant, []meter.HealthPoint{
+			{ID: "bus/tcp://10.0.0.7:502", State: meter.HealthOK, Since: start},
+			{ID: "meter/m3", State: meter.HealthFault, Code: "METER_OFFLINE", Detail: "no answer for 12 s", Since: instant},
+		}),
+		"health-none": AppendHealth(nil, agent, instant, nil),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, got) })
 	}
@@ -173,6 +178,7 @@ func TestPinnedFields(t *testing.T) {
 			"": "v agent t groups", "groups.G1": "way limit feedback state deciding command",
 			"groups.G1.limit.L1": "import export", "groups.G1.feedback.L1": "import",
 		},
+		"health":       {"": "v agent t state points", "points.meter/m3": "state code detail since"},
 		"ack-rejected": {"": "v agent id command stage code t detail"},
 		"gap":          {"": "v agent g s n stream from to count why t"},
 	} {
@@ -305,13 +311,13 @@ func TestRoute(t *testing.T) {
 func TestTopics(t *testing.T) {
 	topics := NewTopics(DefaultPrefix, agent)
 	got := []string{
-		topics.Status(), topics.Meta(), topics.Failsafe(), topics.Groups(), topics.AlarmState("W3"),
+		topics.Status(), topics.Meta(), topics.Failsafe(), topics.Groups(), topics.Health(), topics.AlarmState("W3"),
 		topics.Setpoint("G1"), topics.Commands(), topics.Broadcast(),
 		topics.WithBroadcast("r1/beat").Broadcast(), NewTopics("site7/", "a").Broadcast(), NewTopics("site7/", "a").Status(),
 	}
 	p := "lv/v1/EPN-E1234/"
 	want := []string{
-		p + "up/status", p + "up/meta", p + "up/failsafe", p + "up/groups", p + "up/alarmstate/W3",
+		p + "up/status", p + "up/meta", p + "up/failsafe", p + "up/groups", p + "up/health", p + "up/alarmstate/W3",
 		p + "up/setpoint/G1", p + "cmd/#", "lv/v1/_all/cmd/heartbeat", "r1/beat", "", "site7/up/status",
 	}
 	if !slices.Equal(got, want) {

@@ -225,3 +225,28 @@ func (w *writer) amps(name string, a *meter.Milliamps) {
 	}
 	w.decimal(name, int64(*a), tenths)
 }
+
+// AppendHealth appends the retained health points at t, with the worst state of
+// them all.
+func AppendHealth(dst []byte, agent string, t time.Time, points []meter.HealthPoint) []byte {
+	worst := meter.HealthOK
+	for i := range points {
+		worst = min(worst, points[i].State)
+	}
+	w := head(dst, agent)
+	w.instant("t", t)
+	w.text("state", worst.String())
+	w.open("points")
+	for i := range points {
+		p := &points[i]
+		w.open(p.ID)
+		w.text("state", p.State.String())
+		w.known("code", p.Code)
+		w.known("detail", p.Detail)
+		w.instant("since", p.Since)
+		w.shut()
+	}
+	w.shut()
+	w.shut()
+	return w.b
+}

@@ -51,6 +51,9 @@ func (t Topics) Failsafe() string { return t.up + "failsafe" }
 // Groups is the retained topic of the limit in force per charging group.
 func (t Topics) Groups() string { return t.up + "groups" }
 
+// Health is the retained topic of how each part of the agent does.
+func (t Topics) Health() string { return t.up + "health" }
+
 // AlarmState is the retained topic of the alarms of a way that are active now.
 func (t Topics) AlarmState(way string) string { return t.up + "alarmstate/" + way }
 
