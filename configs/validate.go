@@ -76,7 +76,7 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // most are the largest values that make sense; what is above is a slip.
 const (
 	mostAmps = 10_000
-	mostWays = 100
+	mostWays = 1000 // a site has a dozen; a bench shows what bends first
 
 	mostThreshold = 1e8
 )

@@ -40,8 +40,32 @@ type Config struct {
 	Progress func(format string, args ...any)
 }
 
-// The two sizes: a common substation, and the most that a site file may have.
-var sizes = []int{5, 100}
+// scale is a number of ways that is measured, and what the agent may take
+// there. 0 is no limit.
+type scale struct {
+	ways  int
+	ratio float64 // processor time, to that of the bare loop
+	share float64 // processor time, of one core
+	anon  uint64  // anonymous memory, octets
+	plain bool    // no transformer and no charging groups: measurement alone
+}
+
+// The sizes: a common substation, the largest there is, a hall of them, and
+// more than any site to see what bends.
+var sizes = []scale{
+	{ways: 5, ratio: 2, anon: 15e6},
+	{ways: 12, share: 0.01, anon: 15e6},
+	{ways: 100, anon: 24e6},
+	{ways: 1000, share: 0.30, anon: 80e6, plain: true},
+}
+
+// scaleOf returns what is allowed at a number of ways.
+func scaleOf(ways int) scale {
+	if i := slices.IndexFunc(sizes, func(s scale) bool { return s.ways == ways }); i >= 0 {
+		return sizes[i]
+	}
+	return scale{ways: ways}
+}
 
 const (
 	pollEvery = time.Second
@@ -107,8 +131,8 @@ func Measure(ctx context.Context, cfg Config) (Result, error) {
 	if r.Agent, err = programOf(ctx, cfg.Agent); err != nil {
 		return Result{}, err
 	}
-	for _, ways := range sizes {
-		s, err := measureSize(ctx, &cfg, folder, ways)
+	for _, scale := range sizes {
+		s, err := measureSize(ctx, &cfg, folder, scale)
 		if err != nil {
 			return Result{}, err
 		}
@@ -128,10 +152,11 @@ func Measure(ctx context.Context, cfg Config) (Result, error) {
 
 // measureSize runs the agent and the bare loop side by side, each on meters of
 // its own, so that both see the same machine and neither waits for the other.
-func measureSize(ctx context.Context, cfg *Config, folder string, ways int) (Size, error) {
+func measureSize(ctx context.Context, cfg *Config, folder string, scale scale) (Size, error) {
+	ways := scale.ways
 	s := Size{Ways: ways, Seconds: cfg.For.Seconds()}
 	cfg.Progress("%d ways: starting the agent and the bare loop", ways)
-	rig, err := startRig(ctx, cfg, folder, plan{ways: ways, period: halfHour, groups: true, onDelay: 10 * time.Second})
+	rig, err := startRig(ctx, cfg, folder, plan{ways: ways, period: halfHour, groups: !scale.plain, onDelay: 10 * time.Second})
 	if err != nil {
 		return s, err
 	}
@@ -221,7 +246,7 @@ func measurePeriods(ctx context.Context, cfg *Config, folder string, done []Size
 }
 
 func measurePeriod(ctx context.Context, cfg *Config, folder string, s *Size) error {
-	rig, err := startRig(ctx, cfg, folder, plan{ways: s.Ways, period: benchPeriod, groups: true, onDelay: 10 * time.Second})
+	rig, err := startRig(ctx, cfg, folder, plan{ways: s.Ways, period: benchPeriod, groups: !scaleOf(s.Ways).plain, onDelay: 10 * time.Second})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -446,6 +447,12 @@ func TestJudge(t *testing.T) {
 		{"no processor time of the bare loop", false, func(r *Result) { r.Sizes[0].CPURatio = 0 }, "run longer"},
 		{"memory at 5 ways", false, func(r *Result) { r.Sizes[0].Agent.Anon = 16e6 }, "5 ways: anonymous memory is 16.0 MB, 1.0 MB above the limit of 15.0 MB"},
 		{"memory at 100 ways", false, func(r *Result) { r.Sizes[1].Agent.Anon = 25e6 }, "100 ways: anonymous memory is 25.0 MB"},
+		{"processor at 12 ways", false, func(r *Result) {
+			r.Sizes = append(r.Sizes, Size{Ways: 12, Agent: Usage{CPU: 0.75}})
+		}, "12 ways: processor time is 1.25 % of one core, 0.25 above the limit of 1.00"},
+		{"memory at 1000 ways", false, func(r *Result) {
+			r.Sizes = append(r.Sizes, Size{Ways: 1000, Agent: Usage{CPU: 18, Anon: 81e6}})
+		}, "1000 ways: anonymous memory is 81.0 MB"},
 		{"an agent that polls too little", false, func(r *Result) { r.Sizes[1].Agent.Requests = 6000 }, "not do the same work"},
 		{"an allocation in ten readings", false, func(r *Result) { r.Allocations.Own = 0.1 }, "allocates 0.10 objects"},
 		{"no alarm, not strict", false, func(r *Result) { r.Alarm = Alarm{Steps: 10} }, ""},
@@ -495,13 +502,18 @@ func TestCheck(t *testing.T) {
 
 // The agent must take the site file that the bench writes.
 func TestSiteFile(t *testing.T) {
+	var buses []string
+	for i := range 1000 / perBus {
+		buses = append(buses, fmt.Sprintf("tcp://bus%d:1", i))
+	}
 	for _, p := range []plan{
 		{ways: 5, period: halfHour, groups: true, onDelay: 10 * time.Second},
 		{ways: 100, period: benchPeriod, groups: true},
+		{ways: 1000, period: halfHour},
 		{ways: alarmWays, period: halfHour, tapped: true},
 	} {
 		file := filepath.Join(t.TempDir(), "site.yaml")
-		text := p.site("COST-1", "/tmp/store", []string{"tcp://a:1", "tcp://b:1", "tcp://c:1", "tcp://d:1", "tcp://e:1"}, "127.0.0.1:1883")
+		text := p.site("COST-1", "/tmp/store", buses, "127.0.0.1:1883")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

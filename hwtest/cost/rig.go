@@ -58,7 +58,7 @@ func (p *plan) site(agent, store string, buses []string, broker string) string {
 		"site: {id: %s, name: Bench substation, transformer_kva: %d}\n"+
 		"clock: {source: assume}\nwindow: {period: %s}\nbuffer: {path: %q}\n"+
 		"uplink: {broker: \"tcp://%s\", payload: json}\n"+
-		"failsafe: {heartbeat_period: %s, issuers: [%s]}\nmeters:\n", agent, min(kvaPerWay*p.ways, mostKVA), p.period, store, broker, heartbeatPeriod, issuer)
+		"failsafe: {heartbeat_period: %s, issuers: [%s]}\nmeters:\n", agent, p.kva(), p.period, store, broker, heartbeatPeriod, issuer)
 	for i := range p.ways {
 		fmt.Fprintf(&b, "  - {id: m%d, url: %q, unit: %d, profile: eastron-sdm630, poll: %s}\n", i+1, buses[i/perBus], 1+i%perBus, pollEvery)
 	}
@@ -79,6 +79,14 @@ func (p *plan) site(agent, store string, buses []string, broker string) string {
 	fmt.Fprintf(&b, "alarms:\n  - {quantity: i, phases: [L1, L2, L3], kind: hi, threshold: %d, hysteresis: 9, on_delay: %s, off_delay: 0s}\n",
 		threshold, p.onDelay)
 	return b.String()
+}
+
+// kva is the transformer's rating; a plan without groups has none.
+func (p *plan) kva() int {
+	if !p.groups && !p.tapped {
+		return 0
+	}
+	return min(kvaPerWay*p.ways, mostKVA)
 }
 
 // perBus is how many meters share a connection: a gateway's worth.
@@ -247,6 +255,9 @@ func (r *rig) close() {
 func (r *rig) free(ctx context.Context, sample func() error) error {
 	if err := r.until(ctx, "online", sample, func() bool { return r.online }); err != nil {
 		return err
+	}
+	if !r.plan.groups {
+		return nil // nothing could be limited
 	}
 	for i := range r.plan.ways {
 		if _, err := r.centre.Limit(time.Now(), bench.Limit{Way: fmt.Sprintf("W%d", i+1)}); err != nil {
