@@ -27,7 +27,7 @@ var below = map[string][]string{
 	"agent/cli":                {"agent", "agent/socket", "configs"},
 	"agent/socket":             {},
 	"agent/clock":              {"meter"},
-	"agent/core":               {"agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/window"},
+	"agent/core":               {"agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/pq", "meter/window"},
 	"agent/message":            {"meter"},
 	"agent/outbox":             {"agent/message", "agent/uplink", "buffer", "configs"},
 	"agent/poll":               {"meter"},
@@ -43,14 +43,16 @@ var below = map[string][]string{
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
 	"meter":                    {},
 	"meter/alarm":              {"meter"},
+	"meter/fixed":              {},
 	"meter/metertest":          {"meter"},
 	"meter/modbus":             {"meter"},
+	"meter/pq":                 {"meter", "meter/fixed"},
 	"meter/window":             {"meter"},
 	"":                         {},
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/message", "failsafe", "meter", "meter/alarm", "meter/window"}
+var pure = []string{"agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/pq", "meter/window"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

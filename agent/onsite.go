@@ -44,6 +44,11 @@ func (a *Agent) Status(ctx context.Context) ([]byte, error) {
 	return json.Marshal(s)
 }
 
+// Report answers lvagent pq and the like.
+func (a *Agent) Report(ctx context.Context, name string) ([]byte, error) {
+	return a.loop.Report(ctx, name)
+}
+
 // Override answers lvagent override.
 func (a *Agent) Override(ctx context.Context, o socket.Override) (socket.Answer, error) {
 	kind, ok := failsafe.ParseOverrideKind(o.Kind)

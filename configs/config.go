@@ -47,6 +47,9 @@ type Site struct {
 	Name        string  `mapstructure:"name" doc:"What people call it."`
 	Transformer float64 `mapstructure:"transformer_kva" doc:"Rating of the transformer in kVA. With it the sum of the ways is measured as the pseudo-way TX."`
 	Firm        float64 `mapstructure:"firm_kva" doc:"Firm capacity in kVA, which charging must respect. Default the rating."`
+	// One number for both directions: what a nearer customer sees is worse than
+	// this says when the voltage is high, and better when it is low.
+	BusbarOffset float64 `mapstructure:"busbar_offset_v" doc:"How far the busbar stands above the terminals that voltage limits are about, in V. It is taken off before comparing. Default 0: judged as if customers were at the busbar."`
 }
 
 // FirmCurrent is the firm capacity as a current per phase, at the 415 V between

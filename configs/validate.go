@@ -75,8 +75,9 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // most are the largest values that make sense; what is above is a slip.
 const (
-	mostAmps = 10_000
-	mostWays = 1000 // a site has a dozen; a bench shows what bends first
+	mostAmps   = 10_000
+	mostWays   = 1000 // a site has a dozen; a bench shows what bends first
+	mostOffset = 30   // V
 
 	mostThreshold = 1e8
 )
@@ -90,6 +91,9 @@ func (c *Config) validate(s *Source) {
 	}
 	if c.Site.Firm < 0 || c.Site.Firm > c.Site.Transformer {
 		s.add("site.firm_kva", "must be 0 to the transformer's rating of %v kVA, not %v", c.Site.Transformer, c.Site.Firm)
+	}
+	if c.Site.BusbarOffset < 0 || c.Site.BusbarOffset > mostOffset {
+		s.add("site.busbar_offset_v", "must be 0 to %d V, not %v", mostOffset, c.Site.BusbarOffset)
 	}
 	s.oneOf("clock.source", c.Clock.Source, "kernel", "assume")
 	c.validateMeters(s)

@@ -25,6 +25,7 @@ import (
 	"lvagent/failsafe"
 	"lvagent/meter"
 	"lvagent/meter/alarm"
+	"lvagent/meter/pq"
 	"lvagent/meter/window"
 )
 
@@ -104,6 +105,7 @@ type Loop struct {
 	savedAt   time.Duration // state
 	clockWas  meter.Clock
 	readings  chan meter.Reading
+	supplies  chan meter.SupplyReading
 	inbound   chan uplink.Inbound
 	feedback  chan failsafe.Feedback
 	commits   chan uint64
@@ -118,6 +120,7 @@ type Loop struct {
 	beatFaults []failsafe.RefusedHeartbeat // logged, and not over
 
 	health health
+	supply []*pq.Monitor // by way
 }
 
 // held is a record that waits for a state to be stored.
@@ -131,6 +134,7 @@ func New(o Options) *Loop {
 	l := &Loop{
 		Options: o, agent: o.Config.Site.ID, ways: map[string]int{},
 		readings: make(chan meter.Reading, 256),
+		supplies: make(chan meter.SupplyReading, mostSupply),
 		inbound:  make(chan uplink.Inbound, 64),
 		feedback: make(chan failsafe.Feedback, 4*len(o.Config.Groups)+4),
 		commits:  make(chan uint64, 1),
@@ -139,6 +143,7 @@ func New(o Options) *Loop {
 	}
 	now, wall := o.Now(), o.Wall()
 	l.buildFeeds()
+	l.buildSupply()
 	for _, g := range o.Config.Groups {
 		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
 	}
@@ -223,6 +228,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.take(in)
 		case r := <-l.readings:
 			l.takeReading(&r)
+		case r := <-l.supplies:
+			l.takeSupply(&r)
 		case f := <-l.asked:
 			f()
 		case <-l.health.wake:
@@ -255,6 +262,7 @@ func (l *Loop) tick(now time.Duration) {
 	}
 	l.closePeriods(now, wall, clock)
 	l.watchStore(wall)
+	l.tickSupply(wall, clock)
 	l.takeHealth(wall)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)

@@ -91,6 +91,9 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 		}
 	}
 	wall := l.Wall().Add(r.At - l.Now()) // when it was taken
+	if i < len(l.supply) {
+		l.supply[i].Add(r, wall, l.clockWas)
+	}
 	l.alarms.tell(l, f.machine.Add(r, wall))
 	l.active = f.machine.Active(l.active[:0])
 	id := ""

@@ -47,6 +47,8 @@ type Answer struct {
 type Agent interface {
 	// Status returns the state of everything as a JSON object.
 	Status(context.Context) ([]byte, error)
+	// Report returns one of the agent's reports, such as pq, as a JSON object.
+	Report(ctx context.Context, name string) ([]byte, error)
 	// Override carries out a local override.
 	Override(context.Context, Override) (Answer, error)
 }
@@ -68,6 +70,10 @@ func Serve(ctx context.Context, path string, a Agent) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		body, err := a.Status(r.Context())
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("GET /report/{name}", func(w http.ResponseWriter, r *http.Request) {
+		body, err := a.Report(r.Context(), r.PathValue("name"))
 		reply(w, json.RawMessage(body), err)
 	})
 	mux.HandleFunc("POST /override", func(w http.ResponseWriter, r *http.Request) {

@@ -18,6 +18,13 @@ type agent struct{ got Override }
 
 func (a *agent) Status(context.Context) ([]byte, error) { return []byte(`{"agent":"S1"}`), nil }
 
+func (a *agent) Report(_ context.Context, name string) ([]byte, error) {
+	if name != "pq" {
+		return nil, errors.New("no such report")
+	}
+	return []byte(`{"ways":[]}`), nil
+}
+
 func (a *agent) Override(_ context.Context, o Override) (Answer, error) {
 	a.got = o
 	if o.By == "" {
@@ -56,6 +63,12 @@ func serve(t *testing.T, a Agent) (path string) {
 func TestAskAndOverride(t *testing.T) {
 	a := &agent{}
 	path := serve(t, a)
+	if got, err := Call(t.Context(), path, "report/pq", nil); err != nil || !bytes.Contains(got, []byte("ways")) {
+		t.Errorf("report = %s, %v", got, err)
+	}
+	if got, err := Call(t.Context(), path, "report/x", nil); err == nil {
+		t.Errorf("a report that there is none of = %s", got)
+	}
 	if got, err := Call(t.Context(), path, "status", nil); err != nil || !bytes.Contains(got, []byte("S1")) {
 		t.Errorf("status = %s, %v", got, err)
 	}

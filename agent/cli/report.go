@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// reportCommand asks the running agent for a report of ways, and prints it with
+// show, or as JSON. One that names a way keeps only that.
+func reportCommand(name, short, long string, show func(io.Writer, json.RawMessage) error) *cobra.Command {
+	var p place
+	var asJSON bool
+	c := &cobra.Command{
+		Use: name + " [WAY]", Short: short, Long: long,
+		Example: "  lvagent " + name + " W3",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			raw, err := p.call(c, "report/"+name, nil)
+			if err != nil {
+				return err
+			}
+			var report struct {
+				Agent string            `json:"agent"`
+				T     time.Time         `json:"t"`
+				Ways  []json.RawMessage `json:"ways"`
+			}
+			if err := json.Unmarshal(raw, &report); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			var ids []string
+			kept := report.Ways[:0]
+			for _, way := range report.Ways {
+				var head struct{ Way string }
+				if err := json.Unmarshal(way, &head); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				ids = append(ids, head.Way)
+				if len(args) == 0 || head.Way == args[0] {
+					kept = append(kept, way)
+				}
+			}
+			if len(args) > 0 && len(kept) == 0 {
+				return fmt.Errorf("nothing is known of way %q; there are %s", args[0], cmp.Or(strings.Join(ids, ", "), "none yet"))
+			}
+			w := c.OutOrStdout()
+			if asJSON {
+				report.Ways = kept
+				enc := json.NewEncoder(w)
+				enc.SetIndent("", "  ")
+				return enc.Encode(report)
+			}
+			for _, way := range kept {
+				if err := show(w, way); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			return nil
+		},
+	}
+	p.flags(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
+	return c
+}
+
+func pqCommand() *cobra.Command {
+	return reportCommand("pq", "Show the power quality of the running week",
+		`Shows the 10-minute voltages of the week that runs against EN 50160 and the
+statutory limits, unbalance, distortion, frequency and the meter's counts of
+dips, swells and interruptions. Indicative: meters are polled, not recorded.
+A week runs from Monday 00:00 UTC; its report is published on up/pq/<way>.`, showSupplyWeek)
+}
+
+type spreadView struct {
+	P95, Max, Limit float64
+	Verdict         string
+}
+
+func (s *spreadView) String() string {
+	switch {
+	case s == nil:
+		return "not measured"
+	case s.Verdict == "":
+		return fmt.Sprintf("95 %% of values within %.2f %%, highest %.2f %%", s.P95, s.Max)
+	default:
+		return fmt.Sprintf("95 %% of values within %.2f %%, highest %.2f %%, limit %.0f %%: %s", s.P95, s.Max, s.Limit, s.Verdict)
+	}
+}
+
+func showSupplyWeek(w io.Writer, raw json.RawMessage) error {
+	type phase struct {
+		Intervals int
+		V         *struct{ Min, P5, Median, P95, Max float64 }
+		Out10     int `json:"out_10pc"`
+		OutRange  int `json:"out_range"`
+		Below     int `json:"below_statutory"`
+		Above     int `json:"above_statutory"`
+		EN50160   string
+		THD       *spreadView `json:"thd_v"`
+	}
+	var r struct {
+		Way               string
+		Start             time.Time
+		Expected, Flagged int
+		Offset            float64 `json:"offset_v"`
+		L1, L2, L3        *phase
+		VUF               *spreadView
+		PVUR              *spreadView `json:"pvur_approx"`
+		Frequency         *struct{ Min, Max float64 }
+		Dips, Swells      *int
+		Interruptions     *int
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s, week of %s, %d of 1008 intervals passed, %d flagged; indicative\n", r.Way, r.Start.Format("2006-01-02"), r.Expected, r.Flagged)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "PHASE\tVALUES\tMIN V\t5 %\tMEDIAN\t95 %\tMAX V\tOUT 10 %\tOUT ALWAYS\tBELOW 216.2\tABOVE 253.0\tEN 50160")
+	for i, p := range []*phase{r.L1, r.L2, r.L3} {
+		if p == nil {
+			continue
+		}
+		v := "-\t-\t-\t-\t-"
+		if p.V != nil {
+			v = fmt.Sprintf("%.1f\t%.1f\t%.1f\t%.1f\t%.1f", p.V.Min, p.V.P5, p.V.Median, p.V.P95, p.V.Max)
+		}
+		fmt.Fprintf(t, "L%d\t%d\t%s\t%d\t%d\t%d\t%d\t%s\n", i+1, p.Intervals, v, p.Out10, p.OutRange, p.Below, p.Above, p.EN50160)
+	}
+	t.Flush() // to a writer whose failure shows by itself
+	if r.Offset != 0 {
+		fmt.Fprintf(w, "compared after taking off %.1f V between busbar and customers\n", r.Offset)
+	}
+	for i, p := range []*phase{r.L1, r.L2, r.L3} {
+		if p != nil && p.THD != nil {
+			fmt.Fprintf(w, "THD of L%d: %s\n", i+1, p.THD)
+		}
+	}
+	fmt.Fprintf(w, "unbalance (VUF): %s\n", r.VUF)
+	if r.VUF == nil && r.PVUR != nil {
+		fmt.Fprintf(w, "unbalance of magnitudes (PVUR, approximate): %s\n", r.PVUR)
+	}
+	if r.Frequency != nil {
+		fmt.Fprintf(w, "frequency: %.3f to %.3f Hz\n", r.Frequency.Min, r.Frequency.Max)
+	}
+	fmt.Fprintf(w, "dips %s, swells %s, interruptions %s\n\n", counted(r.Dips), counted(r.Swells), counted(r.Interruptions))
+	return nil
+}
+
+func counted(n *int) string {
+	if n == nil {
+		return "not counted by the meter"
+	}
+	return fmt.Sprint(*n)
+}

@@ -1,0 +1,70 @@
+package core
+
+import (
+	"encoding/json"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/meter"
+)
+
+type weekOf struct {
+	Start, End time.Time
+	Whole      bool
+	L1         struct{ Intervals int }
+	Dips       *int
+}
+
+// The values of a week survive a restart, and the week is published once, when
+// it is over.
+func TestWeekOfTheSupply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t) // Saturday, 1 January 2000
+		var s meter.SupplyReading
+		s.Fail(meter.NotSupported)
+		s.Way, s.Dips = "W1", meter.Sample[meter.Count]{Value: 4, Quality: meter.Good}
+		r.loop.Supply(s)
+		r.pass(20*time.Minute + 3*time.Second)
+		body, err := r.loop.Report(t.Context(), "pq")
+		var report struct{ Ways []weekOf }
+		if err := json.Unmarshal(body, &report); err != nil {
+			t.Fatal(err)
+		}
+		if err != nil || len(report.Ways) != 1 || report.Ways[0].L1.Intervals != 2 || report.Ways[0].Dips == nil {
+			t.Errorf("running week: %s, %v", body, err)
+		}
+		if _, err := r.loop.Report(t.Context(), "weather"); err == nil {
+			t.Error("a report that there is none of")
+		}
+		r.end()
+
+		// Another run, on what the first one kept; then nothing until Monday.
+		o := r.loop.Options
+		o.State = o.Engine.New(r.loop.Now(), time.Now(), false)
+		r.loop = New(o)
+		r.loop.Log = slog.New(slog.DiscardHandler)
+		if w, ok := r.loop.supply[0].Report(); !ok || w.Phase[0].Intervals != 2 {
+			t.Fatalf("after the restart: %+v", w)
+		}
+		monday := time.Date(2000, 1, 3, 0, 0, 3, 0, time.UTC)
+		for _, wall := range []time.Time{monday, monday.Add(time.Second), monday.Add(10 * time.Minute)} {
+			r.loop.tickSupply(wall, meter.Synced)
+		}
+		var weeks []weekOf
+		for _, rec := range r.records {
+			if rec.Stream == message.SupplyStream("W1") {
+				var w weekOf
+				if err := json.Unmarshal(rec.Body, &w); err != nil {
+					t.Fatal(err)
+				}
+				weeks = append(weeks, w)
+			}
+		}
+		if len(weeks) != 1 || !weeks[0].Whole || weeks[0].L1.Intervals != 2 || !weeks[0].End.Equal(monday.Truncate(time.Hour)) {
+			t.Errorf("weeks published: %+v", weeks)
+		}
+	})
+}
