@@ -71,7 +71,7 @@ var homes = map[string][]string{
 	"github.com/coreos/go-systemd/v22":    {"agent/cli"},
 	"golang.org/x/term":                   {"agent/cli", "hwtest", "cmd/lvbench"},
 	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "hwtest/bench"},
-	"golang.org/x/sys":                    {"agent/clock", "buffer", "failsafe/relay"},
+	"golang.org/x/sys":                    {"agent/clock", "buffer", "failsafe/relay", "meter/metertest"},
 }
 
 // TestArchitecture holds the rules of the house: imports point down only, pure

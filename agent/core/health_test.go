@@ -70,10 +70,14 @@ func TestHealthThatStaysIsNotPublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.end()
-		for range 3 {
+		for i := range 3 {
 			r.loop.SetHealth(meter.HealthPoint{ID: "meter/m1", State: meter.HealthFault, Code: "METER_OFFLINE"})
-			r.published()
-			r.retained["lv/v1/S1/up/health"] = []byte(`{"state":"kept"}`)
+			if h := r.published(); i == 0 && h.State != "fault" {
+				t.Errorf("the first word was not published: %+v", h)
+			}
+			if i == 0 {
+				r.retained["lv/v1/S1/up/health"] = []byte(`{"state":"kept"}`)
+			}
 			r.pass(3 * time.Second)
 		}
 		if h := r.published(); h.State != "kept" {

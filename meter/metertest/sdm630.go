@@ -9,10 +9,13 @@ type SDM630 struct {
 	N          float64
 }
 
-// SetSDM630 makes unit an SDM630 that shows r. All of it changes at one
+// SetSDM630 makes unit an SDM630 that shows r.
+func (s *Server) SetSDM630(unit uint8, r SDM630) { s.Unit(unit).SetSDM630(r) }
+
+// SetSDM630 makes the unit an SDM630 that shows r. All of it changes at one
 // instant. The registers are input registers, 32-bit floats, high word first.
-func (s *Server) SetSDM630(unit uint8, r SDM630) {
-	s.Unit(unit).Update(func(im *Image) {
+func (u *Unit) SetSDM630(r SDM630) {
+	u.Update(func(im *Image) {
 		for i := range 3 {
 			two := 2 * uint16(i)
 			setFloat(im.Input, 0x00+two, r.V[i])

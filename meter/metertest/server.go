@@ -10,6 +10,7 @@
 package metertest
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ import (
 
 // Server is a Modbus TCP gateway with the meters that were put on it.
 type Server struct {
-	ln net.Listener
+	scheme string
+	ln     net.Listener
 
 	mu     sync.Mutex
 	units  map[uint8]*Unit
@@ -43,18 +45,32 @@ func Listen(addr string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for modbus: %w", err)
 	}
+	return newServer("tcp", ln), nil
+}
+
+// ListenTLS starts a server that speaks TLS, as c says, on a free port of the
+// loopback.
+func ListenTLS(c *tls.Config) (*Server, error) {
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", c)
+	if err != nil {
+		return nil, fmt.Errorf("listen for modbus over tls: %w", err)
+	}
+	return newServer("tcp+tls", ln), nil
+}
+
+func newServer(scheme string, ln net.Listener) *Server {
 	s := &Server{
-		ln: ln, units: map[uint8]*Unit{}, conns: map[net.Conn]bool{}, quit: make(chan struct{}),
+		scheme: scheme, ln: ln, units: map[uint8]*Unit{}, conns: map[net.Conn]bool{}, quit: make(chan struct{}),
 	}
 	s.wg.Go(s.accept)
-	return s, nil
+	return s
 }
 
 // Addr returns host and port.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
 // URL returns the address as a site file gives it.
-func (s *Server) URL() string { return "tcp://" + s.Addr() }
+func (s *Server) URL() string { return s.scheme + "://" + s.Addr() }
 
 // Accepted returns how many connections were ever taken.
 func (s *Server) Accepted() int { return int(s.accepted.Load()) }

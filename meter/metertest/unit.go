@@ -34,6 +34,8 @@ const (
 	NaN              Kind = "nan"               // every 32-bit float read is not a number
 	Sentinel         Kind = "sentinel"          // every register read is Word
 	Stuck            Kind = "stuck"             // confirms a write and does not take it
+	Truncated        Kind = "truncated"         // the first half of a frame, and no more
+	BadLength        Kind = "bad_length"        // the frame's length is not that of what it carries
 )
 
 // Fault is what is wrong with a unit, until Heal.
@@ -43,6 +45,7 @@ type Fault struct {
 	Delay time.Duration // of a Late
 	Word  uint16        // of a Sentinel
 	Skip  int           // requests that are still answered well
+	Times int           // requests that it lasts; 0: until Heal
 }
 
 // Write is a coil or a holding register that was written.
@@ -146,46 +149,77 @@ func (u *Unit) Requests() int {
 
 var errDropped = errors.New("connection dropped")
 
-// answer returns the octets that answer q, none for silence, or an error to
-// close the connection.
-func (u *Unit) answer(q wireRequest, quit <-chan struct{}) ([]byte, error) {
+// reply is what a unit makes of a request, before it is framed.
+type reply struct {
+	fault Fault
+	unit  uint8
+	pdu   []byte // nil: silence
+}
+
+// reply carries out a request. What is wrong with the frame itself is left to
+// the one who makes it.
+func (u *Unit) reply(request []byte) reply {
 	u.mu.Lock()
+	defer u.mu.Unlock()
 	u.requests++
 	f := u.fault
-	if f.Kind != "" && f.Skip > 0 {
+	switch {
+	case f.Kind == "":
+	case f.Skip > 0:
 		u.fault.Skip--
 		f = Fault{}
+	case f.Times == 1:
+		u.fault = Fault{}
+	case f.Times > 1:
+		u.fault.Times--
 	}
-	var pdu []byte
+	r := reply{fault: f, unit: u.id}
 	switch f.Kind {
-	case Mute, Drop, Exceptional:
-		// The request is lost or refused: it must have no effect.
+	case Mute, Drop:
+		// The request is lost: it must have no effect.
+	case Exceptional:
+		r.pdu = exception(request[0], f.Code)
 	default:
-		pdu = u.do(q.pdu, f)
+		r.pdu = u.do(request, f)
 	}
-	u.mu.Unlock()
+	if f.Kind == WrongUnit {
+		r.unit++
+	}
+	if f.Kind == ShortFrame {
+		r.pdu = r.pdu[:len(r.pdu)-1]
+	}
+	return r
+}
 
-	switch f.Kind {
+// noise is octets that are no frame.
+var noise = []byte{0xde, 0xad, 0xbe, 0xef, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// answer returns the octets that answer q on TCP, none for silence, or an error
+// to close the connection.
+func (u *Unit) answer(q wireRequest, quit <-chan struct{}) ([]byte, error) {
+	r := u.reply(q.pdu)
+	switch r.fault.Kind {
 	case Mute:
 		return nil, nil
 	case Drop:
 		return nil, errDropped
-	case Exceptional:
-		return q.frame(u.id, exception(q.fc(), f.Code)), nil
-	case ShortFrame:
-		return q.frame(u.id, pdu[:len(pdu)-1]), nil
 	case Garbage:
-		return []byte{0xde, 0xad, 0xbe, 0xef, 0xff, 0xff, 0xff, 0xff, 0xff}, nil
+		return noise, nil
 	case WrongTransaction:
 		q.transaction += 0x1000
-	case WrongUnit:
-		return q.frame(u.id+1, pdu), nil
 	case Late:
-		if !wait(f.Delay, quit) {
+		if !wait(r.fault.Delay, quit) {
 			return nil, errDropped
 		}
 	}
-	return q.frame(u.id, pdu), nil
+	f := q.frame(r.unit, r.pdu)
+	switch r.fault.Kind {
+	case Truncated:
+		f = f[:len(f)/2]
+	case BadLength:
+		f[5] += 4
+	}
+	return f, nil
 }
 
 // do carries out a request on the image and returns the reply's PDU.

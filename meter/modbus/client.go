@@ -4,90 +4,110 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"time"
 
 	lib "github.com/simonvetter/modbus"
 )
 
-// Client is one connection to one meter or gateway, and so one bus. It is not
-// safe for concurrent use: one goroutine owns it.
+// Client is one connection to one meter, gateway or serial line, and so one bus.
+// It is not safe for concurrent use: one goroutine owns it.
 //
 // Every call returns within the client's timeout, whatever the far end does.
 // After an error that is not an [ExceptionError] the connection is closed and
 // calls return [ErrClosed] until Open: a reply that comes late must not be
-// taken for the answer to a later request.
+// taken for the answer to a later request. On a serial line Open then waits
+// until the line is quiet, and each unit is asked its guard before anything
+// else (see [Guard]).
 type Client struct {
-	url     string
-	timeout time.Duration
-	conf    lib.ClientConfiguration
-	log     *slog.Logger
+	bus  Bus
+	conf lib.ClientConfiguration
+	log  *slog.Logger
 
-	line  *line // nil: closed, no dial under way
+	limit time.Duration // for one call
+	line  *line         // nil: closed, no dial under way
 	open  bool
-	guard *time.Timer
+	timer *time.Timer
+
+	lastAt time.Time // end of the last request, for the gap
+
+	// Of a serial line; see guard.go.
+	quiet      time.Duration
+	quietUntil time.Time
+	last       *line // the one before: it may still hold the port
+	guards     map[uint8]Guard
+	sure       [256]bool
 }
 
-// NewClient returns a client that is not yet open. The URL is tcp://host:port.
-// A nil log discards the log.
-func NewClient(rawURL string, timeout time.Duration, log *slog.Logger) (*Client, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, fmt.Errorf("parse meter url: %w", err)
-	}
-	if u.Scheme != "tcp" {
-		return nil, fmt.Errorf("meter url %q: scheme %q is not supported, want tcp", rawURL, u.Scheme)
-	}
-	if u.Hostname() == "" || u.Port() == "" || (u.Path != "" && u.Path != "/") {
-		return nil, fmt.Errorf("meter url %q: want tcp://host:port", rawURL)
-	}
-	if timeout <= 0 {
-		return nil, fmt.Errorf("meter url %q: timeout is %v, want more than 0", rawURL, timeout)
+// NewClient returns a client of the bus at url that is not yet open. A nil log
+// discards the log.
+func NewClient(url string, timeout time.Duration, log *slog.Logger) (*Client, error) {
+	return Bus{URL: url, Timeout: timeout}.Client(log)
+}
+
+// Client returns a client of the bus that is not yet open. A nil log discards
+// the log.
+func (b Bus) Client(log *slog.Logger) (*Client, error) {
+	if err := b.complete(); err != nil {
+		return nil, err
 	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{url: "tcp://" + u.Host, timeout: timeout, log: log}
+	c := &Client{bus: b, log: log}
 	c.conf = lib.ClientConfiguration{
-		URL: c.url,
-		// A little less than ours: the library then closes the socket before
-		// we open the next one, and meters that take one connection accept it.
-		Timeout: timeout - timeout/10,
+		URL:     b.URL,
+		Timeout: b.patience(),
 		// Without a logger the library prints to standard output.
 		Logger: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	c.guard = time.NewTimer(timeout)
-	c.guard.Stop()
+	c.limit = b.Timeout
+	if b.serial() {
+		c.conf.Speed, c.conf.StopBits, c.conf.Parity = uint(b.Baud), uint(b.Stop), parities[b.Parity]
+		c.guards = map[uint8]Guard{}
+		c.quiet = max(b.Timeout, leastQuiet)
+		// After a broken frame the library listens for another while, and says
+		// what was wrong with it only then.
+		c.limit = c.conf.Timeout + b.chars(longestFrame) + b.Timeout/10
+	}
+	c.timer = time.NewTimer(c.limit)
+	c.timer.Stop()
 	return c, nil
 }
 
 // URL returns the address of the far end.
-func (c *Client) URL() string { return c.url }
+func (c *Client) URL() string { return c.bus.URL }
 
 // Open connects. On an open client it does nothing. When the dial takes longer
-// than the timeout, it goes on, and the next Open waits for the same dial.
+// than the timeout, it goes on, and the next Open waits for the same dial. On a
+// serial line it first waits until the line is quiet.
 func (c *Client) Open() error {
 	if c.open {
 		return nil
 	}
 	if c.line == nil {
+		if err := c.settle(); err != nil {
+			return fmt.Errorf("open %s: %w", c.bus.URL, err)
+		}
 		// A library client is used for one connection only: opening it twice
 		// would leak the first socket.
+		if err := c.bus.loadKeys(&c.conf); err != nil {
+			return fmt.Errorf("open %s: %w", c.bus.URL, err)
+		}
 		mc, err := lib.NewClient(&c.conf)
 		if err != nil {
-			return fmt.Errorf("open %s: %w", c.url, err)
+			return fmt.Errorf("open %s: %w", c.bus.URL, err)
 		}
 		c.line = newLine(mc)
 	}
 	a, err := c.wait()
 	if err != nil {
-		return fmt.Errorf("open %s: no connection within %v: %w", c.url, c.timeout, err)
+		return fmt.Errorf("open %s: no connection within %v: %w", c.bus.URL, c.limit, err)
 	}
 	if a.err != nil {
 		c.line = nil
-		return fmt.Errorf("open %s: %w", c.url, a.err)
+		return fmt.Errorf("open %s: %w", c.bus.URL, a.err)
 	}
-	c.open = true
+	c.open, c.sure = true, [256]bool{}
 	return nil
 }
 
@@ -99,13 +119,14 @@ func (c *Client) Close() error {
 		return nil
 	}
 	close(l.quit)
-	c.guard.Reset(c.timeout / 10)
-	defer c.guard.Stop()
+	c.timer.Reset(c.bus.Timeout / 10)
+	defer c.timer.Stop()
 	select {
 	case <-l.gone:
 		return l.closed
-	case <-c.guard.C:
+	case <-c.timer.C:
 		// Still inside the library, at most for its own timeout or dial.
+		c.last = l
 		return nil
 	}
 }
@@ -150,35 +171,56 @@ func (c *Client) call(q request) (answer, error) {
 	if q.n == 0 || q.n > 125 || uint32(q.addr)+uint32(q.n) > 1<<16 {
 		return answer{}, q.wrap(ErrRequest)
 	}
+	if err := c.prove(&q); err != nil {
+		return answer{}, q.wrap(err)
+	}
+	a, err := c.exchange(q)
+	if err == nil {
+		c.sure[q.unit] = true
+		return a, nil
+	}
+	if !keepsConnection(err) {
+		err = c.drop(err)
+	}
+	return answer{}, q.wrap(err)
+}
+
+// exchange sends one request and takes what answers it.
+func (c *Client) exchange(q request) (answer, error) {
+	if rest := c.bus.Gap - time.Since(c.lastAt); rest > 0 {
+		time.Sleep(rest)
+	}
 	c.line.ask <- q
 	a, err := c.wait()
+	c.lastAt = time.Now()
 	if err == nil {
 		err = translate(a.err)
 	}
 	if err == nil && q.op <= readInput && len(a.words) != int(q.n) {
 		err = fmt.Errorf("%w: got %d registers, want %d", ErrBadFrame, len(a.words), q.n)
 	}
-	if err == nil {
-		return a, nil
+	return a, err
+}
+
+// drop closes a connection on which it is not known what the next octets are.
+func (c *Client) drop(err error) error {
+	if closeErr := c.Close(); closeErr != nil {
+		err = errors.Join(err, closeErr)
 	}
-	if !keepsConnection(err) {
-		if closeErr := c.Close(); closeErr != nil {
-			err = errors.Join(err, closeErr)
-		}
-	}
-	return answer{}, q.wrap(err)
+	c.quietUntil = time.Now().Add(c.quiet)
+	return err
 }
 
 // wait returns what the line answers, or ErrTimeout. It is the deadline of our
 // own round every call into the library, which knows no context and dials for
 // up to five seconds.
 func (c *Client) wait() (answer, error) {
-	c.guard.Reset(c.timeout)
-	defer c.guard.Stop()
+	c.timer.Reset(c.limit)
+	defer c.timer.Stop()
 	select {
 	case a := <-c.line.reply:
 		return a, nil
-	case <-c.guard.C:
+	case <-c.timer.C:
 		return answer{}, ErrTimeout
 	}
 }

@@ -61,8 +61,11 @@ func TestNewClientRefuses(t *testing.T) {
 		name, url string
 		timeout   time.Duration
 	}{
-		{"serial line", "rtu:///dev/ttyS0", short},
-		{"rtu over tcp", "rtuovertcp://10.0.0.1:502", short},
+		{"serial line without a device", "rtu://", short},
+		{"serial line on a host", "rtu://host/dev/ttyS0", short},
+		{"rtu over tcp without a port", "rtuovertcp://10.0.0.1", short},
+		{"tls without files", "tcp+tls://10.0.0.1:802", short},
+		{"udp", "udp://10.0.0.1:502", short},
 		{"no scheme", "10.0.0.1:502", short},
 		{"no port", "tcp://10.0.0.1", short},
 		{"no host", "tcp://:502", short},

@@ -20,6 +20,11 @@ var (
 	// ErrBadFrame: the reply was short, garbled or from another unit, so that
 	// it is not known where the next reply begins.
 	ErrBadFrame = errors.New("bad frame")
+	// ErrUnproven: on this serial line it is not known whose answer the next one
+	// would be, and the unit has no guard that could tell. Nothing was sent.
+	ErrUnproven = errors.New("unit is not proven and has no guard")
+	// ErrGuard: the unit refused its guard. The connection is closed.
+	ErrGuard = errors.New("guard was refused")
 	// ErrRequest: the request itself cannot be sent. Nothing was sent.
 	ErrRequest = errors.New("request is not possible")
 )
@@ -89,7 +94,7 @@ func translate(err error) error {
 // keepsConnection reports whether the connection is still usable after err.
 func keepsConnection(err error) bool {
 	var ex *ExceptionError
-	return err == nil || errors.As(err, &ex) || errors.Is(err, ErrRequest)
+	return err == nil || errors.As(err, &ex) || errors.Is(err, ErrRequest) || errors.Is(err, ErrUnproven)
 }
 
 // reason is the quality reason that err gives to the values asked for.
@@ -100,6 +105,8 @@ func reason(err error) meter.Reason {
 		if ex.Code == gatewayNoPath || ex.Code == gatewayNoReply {
 			return meter.NoAnswer // the gateway speaks, the meter does not
 		}
+		return meter.Exception
+	case errors.Is(err, ErrGuard):
 		return meter.Exception
 	case errors.Is(err, ErrBadFrame):
 		return meter.BadFrame

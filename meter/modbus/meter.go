@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -18,11 +19,25 @@ type Meter struct {
 	// whole is replaced by its parts.
 	blocks  []block
 	refused bool // splitting did not help: do not try again until it answers
+	guard   int  // of those that it may have, the one in use
 }
 
 // NewMeter returns the meter of a way: unit on c's bus, read by profile p.
 func NewMeter(c *Client, way string, unit uint8, p *Profile) *Meter {
-	return &Meter{client: c, way: way, unit: unit, profile: p, blocks: p.blocks}
+	m := &Meter{client: c, way: way, unit: unit, profile: p, blocks: p.blocks}
+	m.chooseGuard(false)
+	return m
+}
+
+// chooseGuard sets the guard of the meter's unit, another one when the meter
+// has refused the last.
+func (m *Meter) chooseGuard(another bool) {
+	if another {
+		m.guard++
+	}
+	if all := guardsOf(m.blocks); len(all) > 0 {
+		m.client.SetGuard(m.unit, all[m.guard%len(all)])
+	}
 }
 
 // Way returns the way that the meter measures.
@@ -45,12 +60,14 @@ func (m *Meter) Read(r *meter.Reading) error {
 		case isIllegalAddress(err) && !m.refused && len(b.fields) > 1:
 			m.blocks = slices.Concat(m.blocks[:i], b.split(), m.blocks[i+1:])
 			split = true
+			m.chooseGuard(false)
 			i-- // go on with the first part
 		case keepsConnection(err):
 			b.fail(r, reason(err))
 		default:
 			b.fail(r, reason(err))
 			m.blocks = before
+			m.chooseGuard(errors.Is(err, ErrGuard))
 			return fmt.Errorf("read way %s: %w", m.way, err)
 		}
 	}
@@ -61,6 +78,7 @@ func (m *Meter) Read(r *meter.Reading) error {
 	case split:
 		// It refuses the parts as well: ask the fewest questions.
 		m.blocks, m.refused = before, true
+		m.chooseGuard(false)
 	case answered:
 		m.refused = false
 	}
