@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"lvagent/agent/message"
 	"lvagent/agent/poll"
@@ -72,8 +71,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 	}
 	for _, b := range s.Loads() {
 		if b.Share > mostBusy {
-			faults = append(faults, src.Fault("meters", "bus %s would be %.0f %% busy, at most %.0f %%: poll less often, or spread its %d meters over more buses",
-				b.URL, b.Share*100, mostBusy*100, b.Meters))
+			faults = append(faults, src.Fault("meters", "%s", b.refusal()))
 		}
 	}
 	for i, g := range cfg.Groups {
@@ -88,46 +86,6 @@ func Prepare(file string) (*Site, []configs.Fault) {
 		faults = append(faults, s.loadTLS(src)...)
 	}
 	return s, faults
-}
-
-// BusLoad is how busy a bus is.
-type BusLoad struct {
-	URL      string        `json:"url"`
-	Meters   int           `json:"meters"`
-	Requests float64       `json:"requests_per_second"`
-	Share    float64       `json:"share"` // of the time; 1 is all of it
-	Silent   time.Duration `json:"-"`     // what one meter without answer costs per poll
-}
-
-// String says it in a line.
-func (b BusLoad) String() string {
-	return fmt.Sprintf("bus %s: %d meters, %.1f requests a second, %.0f %% busy; a meter without answer takes %s of a poll until it is only probed",
-		b.URL, b.Meters, b.Requests, b.Share*100, b.Silent)
-}
-
-// mostBusy is the highest load of a bus: the rest is for outputs, repeated
-// requests and meters that answer late.
-const mostBusy = 0.7
-
-// Loads returns the load of each bus with meters.
-func (s *Site) Loads() (loads []BusLoad) {
-	for _, m := range s.Config.Meters {
-		p := s.profiles[m.Profile]
-		if p == nil {
-			continue
-		}
-		i := slices.IndexFunc(loads, func(b BusLoad) bool { return b.URL == m.URL })
-		if i < 0 {
-			loads = append(loads, BusLoad{URL: m.URL})
-			i = len(loads) - 1
-		}
-		requests := float64(len(p.Blocks())) / m.Poll.Seconds()
-		loads[i].Meters++
-		loads[i].Requests += requests
-		loads[i].Share += requests * m.Turnaround.Seconds()
-		loads[i].Silent = max(loads[i].Silent, m.Timeout)
-	}
-	return loads
 }
 
 // loadProfile reads the profile of meter i: a shipped one by its id, or a file
@@ -202,11 +160,11 @@ func (s *Site) loadTLS(src *configs.Source) (faults []configs.Fault) {
 
 // buses returns one bus for each address, with the ways that are measured there.
 func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
-	on := func(url string, timeout time.Duration) *busOf {
+	on := func(url string) *busOf {
 		if i := slices.IndexFunc(buses, func(b *busOf) bool { return b.url == url }); i >= 0 {
 			return buses[i]
 		}
-		client, err := modbus.NewClient(url, timeout, log)
+		client, err := s.busAt(url).Client(log)
 		if err != nil {
 			panic(err) // the site file was checked
 		}
@@ -217,7 +175,7 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 	for _, w := range s.Config.Ways {
 		i := slices.IndexFunc(s.Config.Meters, func(m configs.Meter) bool { return m.ID == w.Meter })
 		m := s.Config.Meters[i]
-		b := on(m.URL, m.Timeout)
+		b := on(m.URL)
 		b.ways = append(b.ways, poll.Way{
 			Way: w.ID, Every: m.Poll,
 			Source: modbus.NewMeter(b.client, w.ID, uint8(m.Unit), s.profiles[m.Profile]),
@@ -225,10 +183,35 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 	}
 	for _, o := range s.outputs {
 		if o.output.Kind == "modbus" {
-			on(o.output.URL, time.Second)
+			on(o.output.URL)
 		}
 	}
 	return buses
+}
+
+// busAt returns how the bus at url is spoken to, with time for the slowest meter
+// and the longest request on it.
+func (s *Site) busAt(url string) modbus.Bus {
+	c := s.Config.BusOf(url)
+	b := modbus.Bus{
+		URL: url, Baud: c.Baud, Parity: c.Parity, Stop: c.Stop, Gap: c.Gap,
+		CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key, Longest: 1,
+	}
+	for _, m := range s.Config.Meters {
+		if m.URL != url {
+			continue
+		}
+		b.Timeout = max(b.Timeout, m.Timeout)
+		if p := s.profiles[m.Profile]; p != nil {
+			for _, read := range p.Blocks() {
+				b.Longest = max(b.Longest, read.N)
+			}
+		}
+	}
+	if b.Timeout == 0 {
+		b.Timeout = configs.Timeout(url)
+	}
+	return b
 }
 
 // gone returns err if it means that the connection is lost; an exception is an

@@ -67,13 +67,14 @@ type Clock struct {
 // Meter is one meter on a bus. Meters with the same url share its connection.
 type Meter struct {
 	ID      string        `mapstructure:"id" doc:"Name of the meter."`
-	URL     string        `mapstructure:"url" doc:"tcp://host:port of the Modbus TCP server."`
-	Unit    int           `mapstructure:"unit" doc:"Modbus unit id, 0 to 255."`
+	URL     string        `mapstructure:"url" doc:"tcp://host:port or tcp+tls://host:port of a Modbus TCP server, rtu:///dev/name of a serial port, rtuovertcp://host:port of a gateway that passes RTU frames on."`
+	Unit    int           `mapstructure:"unit" doc:"Modbus unit id, 0 to 255; on a serial line 1 to 247."`
+	Bus     Bus           `mapstructure:"bus" doc:"How the bus is spoken to. One meter of each url says it."`
 	Profile string        `mapstructure:"profile" doc:"Id of a shipped profile, or the path of a profile file (ends in .yaml)."`
 	Poll    time.Duration `mapstructure:"poll" doc:"How often it is read. Default 1s."`
-	Timeout time.Duration `mapstructure:"timeout" doc:"How long an answer may take. Default 1s, at most the poll."`
+	Timeout time.Duration `mapstructure:"timeout" doc:"How long an answer may take; on a serial line until it begins. Default 1s, on a serial line 300ms, at most the poll."`
 
-	Turnaround time.Duration `mapstructure:"turnaround" doc:"How long one request usually takes, for the load of the bus. Default 5ms."`
+	Turnaround time.Duration `mapstructure:"turnaround" doc:"How long the meter usually takes to answer, for the load of the bus. Default 5ms, on a serial line 30ms."`
 }
 
 // Way is one LV way.
@@ -123,7 +124,8 @@ type Group struct {
 // only.
 type Output struct {
 	Kind    string `mapstructure:"kind" doc:"modbus or gpio."`
-	URL     string `mapstructure:"url" doc:"modbus: tcp://host:port of the controller."`
+	URL     string `mapstructure:"url" doc:"modbus: address of the controller, as of a meter."`
+	Bus     Bus    `mapstructure:"bus" doc:"modbus: how the bus is spoken to, where no meter on it says so."`
 	Unit    int    `mapstructure:"unit" doc:"modbus: unit id."`
 	Holding int    `mapstructure:"holding" doc:"modbus: address of the holding register that takes the limit, 0-based."`
 	Encode  string `mapstructure:"encode" doc:"modbus holding: percent (of the rating, 0 to 100), amps, or deciamps. Default percent."`
@@ -186,8 +188,8 @@ type Uplink struct {
 
 // TLS names the files of a mutual TLS session.
 type TLS struct {
-	CA   string `mapstructure:"ca" doc:"File with the broker's CA certificates."`
-	Cert string `mapstructure:"cert" doc:"File with the agent's certificate; its CN is site.id."`
+	CA   string `mapstructure:"ca" doc:"File with the CA certificates of the far end."`
+	Cert string `mapstructure:"cert" doc:"File with the agent's certificate; to the broker, its CN is site.id."`
 	Key  string `mapstructure:"key" doc:"File with the agent's key."`
 }
 

@@ -88,6 +88,17 @@ func TestFaults(t *testing.T) {
 		{"impatient timeout", "issuers:", "heartbeat_timeout: 60s, issuers:", "14: failsafe.heartbeat_timeout: must be at least 3.5"},
 		{"an alarm that control itself would raise", "threshold: 300", "threshold: 280", "12: alarms[0].threshold: 280 A on way W3 L1 is below"},
 		{"an alias", "name: High Street 3", "name: &n High Street 3, firm_kva: *n", "1: site.firm_kva: aliases (*n) are not taken"},
+		{"bus of no kind", "\"tcp://127.0.0.1:1502\", unit: 4", "\"udp://127.0.0.1:1502\", unit: 4", "4: meters[1].url: must be tcp://host:port"},
+		{"serial port on a host", "\"tcp://127.0.0.1:1502\", unit: 4", "\"rtu://dev/ttyS1\", unit: 4", "4: meters[1].url: must be tcp://host:port"},
+		{"everybody on a serial line", "\"tcp://127.0.0.1:1502\", unit: 4", "\"rtu:///dev/ttyS1\", unit: 0", "4: meters[1].unit: must be 1 to 247"},
+		{"baud of a network", "unit: 4,", "unit: 4, bus: {baud: 9600},", "4: meters[1].bus: tcp://127.0.0.1:1502 is no serial line"},
+		{"a baud that is none", "\"tcp://127.0.0.1:1502\", unit: 4", "\"rtu:///dev/ttyS1\", bus: {baud: 9601}, unit: 4", "4: meters[1].bus.baud: must be one of 1200"},
+		{"a parity that is none", "\"tcp://127.0.0.1:1502\", unit: 4", "\"rtu:///dev/ttyS1\", bus: {parity: mark}, unit: 4", "4: meters[1].bus.parity: must be none or even or odd"},
+		{"three stop bits", "\"tcp://127.0.0.1:1502\", unit: 4", "\"rtu:///dev/ttyS1\", bus: {stop: 3}, unit: 4", "4: meters[1].bus.stop: must be 1 to 2"},
+		{"a long gap", "unit: 4,", "unit: 4, bus: {gap: 2s},", "4: meters[1].bus.gap: must be 0s to 1s"},
+		{"two gaps on one bus", "unit: 4,", "unit: 4, bus: {gap: 2ms},\n     name: x}\n  - {id: m5, url: \"tcp://127.0.0.1:1502\", bus: {gap: 3ms}, unit: 5,", "6: meters[2].bus: meters[1] has other settings"},
+		{"tls without files", "\"tcp://127.0.0.1:1502\", unit: 4", "\"tcp+tls://127.0.0.1:802\", unit: 4", "4: meters[1].bus.tls: tcp+tls:// is mutual"},
+		{"files without tls", "unit: 4,", "unit: 4, bus: {tls: {ca: x}},", "4: meters[1].bus.tls: only a tcp+tls:// url"},
 		{"not YAML", "ways:", "ways: [", "5: "},
 		{"the page of a later version", "uplink:", "page: {listen: \"127.0.0.1:80\"}\nuplink:", "13: page.listen: this version"},
 	}
@@ -105,6 +116,25 @@ func TestFaults(t *testing.T) {
 			}
 			t.Errorf("faults = %q, want one that starts with %q", faults, tt.want)
 		})
+	}
+}
+
+// One meter says how its line is spoken to, for all that hangs on it.
+func TestBusOfALine(t *testing.T) {
+	text := strings.ReplaceAll(good, "tcp://127.0.0.1:1502", "rtu:///dev/ttyS1")
+	text = strings.Replace(text, "unit: 4,", "unit: 4, bus: {baud: 19200, gap: 5ms},", 1)
+	c, _, faults := Parse("site.yaml", []byte(text))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	if got, want := c.BusOf("rtu:///dev/ttyS1"), (Bus{Baud: 19200, Parity: "none", Stop: 1, Gap: 5 * time.Millisecond}); got != want {
+		t.Errorf("bus %+v, want %+v", got, want)
+	}
+	if m := c.Meters[0]; m.Timeout != 300*time.Millisecond || m.Turnaround != 30*time.Millisecond {
+		t.Errorf("defaults on a line: timeout %v, turnaround %v", m.Timeout, m.Turnaround)
+	}
+	if got, want := c.BusOf("tcp://192.0.2.1:502"), (Bus{}); got != want {
+		t.Errorf("bus that is not there: %+v", got)
 	}
 }
 

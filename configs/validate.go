@@ -26,10 +26,10 @@ func (c *Config) complete(s *Source) {
 			m.Poll = time.Second
 		}
 		if m.Timeout == 0 {
-			m.Timeout = min(time.Second, m.Poll)
+			m.Timeout = min(Timeout(m.URL), m.Poll)
 		}
 		if m.Turnaround == 0 {
-			m.Turnaround = 5 * time.Millisecond
+			m.Turnaround = Turnaround(m.URL)
 		}
 	}
 	for i := range c.Ways {
@@ -127,12 +127,12 @@ func (c *Config) validateMeters(s *Source) {
 	if len(c.Meters) == 0 {
 		s.add("meters", "there is none; nothing would be measured")
 	}
+	c.validateBuses(s)
 	ids := s.ids("meters")
 	for i, m := range c.Meters {
 		at := fmt.Sprintf("meters[%d]", i)
 		ids(at, m.ID)
-		s.modbusURL(at+".url", m.URL)
-		s.between(at+".unit", m.Unit, 0, 255)
+		s.unitOn(at+".unit", m.URL, m.Unit)
 		if m.Profile == "" {
 			s.add(at+".profile", "must name a meter profile; shipped are %s", strings.Join(ProfileIDs(), ", "))
 		}
@@ -209,8 +209,7 @@ func (o *Output) validate(s *Source, at, group string, taken map[string]string) 
 			s.add(at+".line", "group %s: must be chip:line like gpiochip0:17, not %q", group, o.Line)
 		}
 	case "modbus":
-		s.modbusURL(at+".url", o.URL)
-		s.between(at+".unit", o.Unit, 0, 255)
+		s.unitOn(at+".unit", o.URL, o.Unit)
 		switch holding, coil := o.Holding != Absent, o.Coil != Absent; {
 		case holding == coil:
 			s.add(at, "group %s: must have one of holding and coil", group)
@@ -403,13 +402,6 @@ func (s *Source) phases(path string, names []string) {
 		} else if slices.Contains(names[:i], n) {
 			s.add(fmt.Sprintf("%s[%d]", path, i), "%s is there twice", n)
 		}
-	}
-}
-
-func (s *Source) modbusURL(path, raw string) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "tcp" || u.Hostname() == "" || u.Port() == "" || u.User != nil {
-		s.add(path, "must be tcp://host:port, not %q", raw)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,7 +74,7 @@ func TestABusThatIsTooBusy(t *testing.T) {
 		turnaround, want string
 		code             int
 	}{
-		{"30ms", "1 meters, 2.0 requests a second, 6 % busy", 0},
+		{"30ms", "1 meters, 0 outputs, 2.0 requests a second, 6 % busy", 0},
 		{"360ms", "meters: bus tcp://127.0.0.1:1502 would be 72 % busy", 1},
 	} {
 		text := strings.NewReplacer(`"S 1", nme: x`, "S1", "mine.yaml, poll: 1", "eastron-sdm630, turnaround: "+tt.turnaround,
@@ -84,6 +85,41 @@ func TestABusThatIsTooBusy(t *testing.T) {
 		if code, out, _ := invoke("check", file); code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("turnaround %s: exit %d, want %d and %q:\n%s", tt.turnaround, code, tt.code, tt.want, out)
 		}
+	}
+}
+
+// By hand: 90 characters and 14 of silence, at 9600 baud 108 ms, and 30 ms for
+// each of two answers: 168 ms for a meter and second.
+func TestASerialLineThatIsTooBusy(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	const head = "site: {id: S1}\nclock: {source: assume}\nuplink: {broker: \"tcp://127.0.0.1:1883\"}\nfailsafe: {issuers: [a]}\n"
+	for _, tt := range []struct {
+		name string
+		n    int
+		baud int
+		want string
+		code int
+	}{
+		{"four at 9600", 4, 9600, "bus rtu:///dev/ttyS1 at 9600 baud: 4 meters", 0},
+		{"five at 9600", 5, 9600, "bus rtu:///dev/ttyS1 at 9600 baud would be", 1},
+		{"five at 38400", 5, 38400, "5 meters, 0 outputs, 10.0 requests a second", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := head + "meters:\n"
+			ways := "ways:\n"
+			for i := range tt.n {
+				text += fmt.Sprintf("  - {id: m%d, url: \"rtu:///dev/ttyS1\", unit: %d, profile: eastron-sdm630, bus: {baud: %d}}\n", i, i+1, tt.baud)
+				ways += fmt.Sprintf("  - {id: W%d, meter: m%d, rating_a: 300}\n", i, i)
+			}
+			if err := os.WriteFile(file, []byte(text+ways), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, out, _ := invoke("check", file)
+			if code != tt.code || !strings.Contains(out, tt.want) {
+				t.Errorf("exit %d, want %d and %q:\n%s", code, tt.code, tt.want, out)
+			}
+			t.Log(out)
+		})
 	}
 }
 

@@ -145,6 +145,14 @@ func (b Bus) Writing(turnaround time.Duration) (time.Duration, error) {
 	return b.exchange(8, 8, turnaround) + b.exchange(8, 7, turnaround), nil
 }
 
+// Unanswered returns what a request costs the bus that nobody answers.
+func (b Bus) Unanswered() time.Duration {
+	if err := b.complete(); err != nil || !b.serial() {
+		return b.Timeout
+	}
+	return b.patience() + max(b.Timeout, leastQuiet)
+}
+
 // exchange is the time of a request and its reply, of so many octets.
 func (b *Bus) exchange(request, reply int, turnaround time.Duration) time.Duration {
 	if !b.serial() {
