@@ -137,7 +137,7 @@ func (a *Agent) buildUplink() {
 	a.link = uplink.New(uplink.Config{
 		Broker: cfg.Uplink.Broker, ClientID: cfg.Site.ID, TLS: a.site.TLS,
 		KeepAlive: cfg.Uplink.KeepAlive, Watchdog: cfg.Uplink.Watchdog,
-		BackoffMin: cfg.Uplink.BackoffMin, BackoffMax: cfg.Uplink.BackoffMax,
+		BackoffMin: cfg.Uplink.BackoffMin, BackoffMax: cfg.Uplink.BackoffMax, HalfHourAfter: cfg.PublishAfter(),
 		Topics: a.site.Topics, Will: message.AppendStatus(nil, cfg.Site.ID, &will),
 		Farewell: func() []byte {
 			s := a.status

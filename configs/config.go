@@ -50,6 +50,7 @@ type Site struct {
 	// One number for both directions: what a nearer customer sees is worse than
 	// this says when the voltage is high, and better when it is low.
 	BusbarOffset float64 `mapstructure:"busbar_offset_v" doc:"How far the busbar stands above the terminals that voltage limits are about, in V. It is taken off before comparing. Default 0: judged as if customers were at the busbar."`
+	Timezone     string  `mapstructure:"timezone" doc:"Local time of the settlement period in each half-hour, as Europe/London. Everything else is UTC."`
 }
 
 // FirmCurrent is the firm capacity as a current per phase, at the 415 V between
@@ -61,7 +62,8 @@ func (s *Site) FirmCurrent() meter.Milliamps {
 
 // Clock is the source of wall-clock time.
 type Clock struct {
-	Source string `mapstructure:"source" doc:"kernel: ask the kernel whether time is synchronised. assume: take it as right, and say so in each record."`
+	Source   string        `mapstructure:"source" doc:"kernel: ask the kernel whether time is synchronised. assume: take it as right, and say so in each record."`
+	Holdover time.Duration `mapstructure:"holdover" doc:"How long a clock that was synchronised is still trusted without its source."`
 }
 
 // Meter is one meter on a bus. Meters with the same url share its connection.
@@ -92,7 +94,9 @@ type PhaseAmps [meter.Phases]float64
 
 // Window is how measurements are averaged.
 type Window struct {
-	Period time.Duration `mapstructure:"period" doc:"30m on a site. Any divisor of an hour down to 10s for benches; every record is then flagged BENCH."`
+	Period  time.Duration `mapstructure:"period" doc:"30m on a site. Any divisor of an hour down to 10s for benches; every record is then flagged BENCH."`
+	Partial float64       `mapstructure:"partial_below" doc:"Coverage in % below which a record is flagged PARTIAL."`
+	Invalid float64       `mapstructure:"invalid_below" doc:"Coverage in % below which a record is flagged INVALID too."`
 }
 
 // Alarm is a threshold on one quantity of some ways.
@@ -184,6 +188,7 @@ type Uplink struct {
 	Watchdog   time.Duration `mapstructure:"watchdog" doc:"Longest wait for an acknowledgement before the connection is dropped."`
 	BackoffMin time.Duration `mapstructure:"backoff_min" doc:"Shortest pause before a new connection; jittered."`
 	BackoffMax time.Duration `mapstructure:"backoff_max" doc:"Longest pause before a new connection."`
+	Spread     time.Duration `mapstructure:"spread" doc:"Half-hours are sent up to this much after their end, each site at its own time, the same every day; shorter in proportion for a shorter window.period. Alarms never wait. 0s: at once."`
 }
 
 // TLS names the files of a mutual TLS session.
@@ -208,8 +213,9 @@ type Log struct {
 func Default() Config {
 	t := failsafe.DefaultTimers()
 	return Config{
-		Clock:  Clock{Source: "kernel"},
-		Window: Window{Period: 30 * time.Minute},
+		Site:   Site{Timezone: "Europe/London"},
+		Clock:  Clock{Source: "kernel", Holdover: 24 * time.Hour},
+		Window: Window{Period: halfHour, Partial: 98, Invalid: 90},
 		Failsafe: Failsafe{
 			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
 			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,
@@ -221,15 +227,18 @@ func Default() Config {
 		},
 		Uplink: Uplink{
 			Prefix: "lv/v1/{agent}", Broadcast: "lv/v1/_all/cmd/heartbeat", Payload: "json", KeepAlive: 15 * time.Second,
-			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second,
+			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second, Spread: mostSpread,
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}
 }
 
+// halfHour is the period of a real site.
+const halfHour = 30 * time.Minute
+
 // Bench reports whether the periods are not those of a site, so that every
 // record must say so.
-func (c *Config) Bench() bool { return c.Window.Period != 30*time.Minute }
+func (c *Config) Bench() bool { return c.Window.Period != halfHour }
 
 // Fault is one thing wrong with a file. Line is 0 where the fault is that
 // something is not there at all.

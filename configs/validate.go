@@ -100,6 +100,7 @@ func (c *Config) validate(s *Source) {
 	c.validateGroups(s)
 	c.validateAlarms(s)
 	c.validateTimes(s)
+	c.validateTime(s)
 	if c.Buffer.Path == "" {
 		s.add("buffer.path", "must name a folder")
 	}

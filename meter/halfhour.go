@@ -9,8 +9,13 @@ type HalfHour struct {
 	Start, End time.Time // UTC
 	Rev        int       // 0, then +1 each time the period was reopened
 	Coverage   PPM       // share of the period with a valid value on every expected phase
+	Expected   int       // polls that fit into the period
 	Samples    int       // polls with a complete reading
 	Bad        int       // polls without one
+	// Held is how much of the coverage comes from values older than one and a
+	// quarter polls, on the phase with the most of it.
+	Held       time.Duration
+	Settlement int // number of the half-hour in the local day, from 1; 0: not a half-hour
 	Flags      Flags
 	Clock      Clock                // the worst state over the period
 	Phase      [Phases]*PhasePeriod // nil: no complete reading of that phase
@@ -64,8 +69,8 @@ type Flags uint32
 // Flags of a record. Their names in the record are those of Names.
 const (
 	NoData        Flags = 1 << iota // no good reading at all
-	Invalid                         // coverage below 90 %
-	Partial                         // coverage below 98 %
+	Invalid                         // coverage below 90 %, or what the site file says
+	Partial                         // coverage below 98 %, or what the site file says
 	Boot                            // the agent started for the first time in this period
 	Restart                         // the agent restarted in this period
 	ClockStep                       // the wall clock was stepped in this period
@@ -79,6 +84,9 @@ const (
 	ConfigChanged                   // the meter's or the site's settings changed in this period
 	PQEvent                         // the meter reported a dip, swell or interruption
 )
+
+// AllFlags are the flags that there are.
+const AllFlags = PQEvent<<1 - 1
 
 var flagNames = []string{
 	"NO_DATA", "INVALID", "PARTIAL", "BOOT", "RESTART", "CLOCK_STEP", "CLOCK_UNSYNCED",

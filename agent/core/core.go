@@ -12,7 +12,6 @@ package core
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -26,7 +25,6 @@ import (
 	"lvagent/meter"
 	"lvagent/meter/alarm"
 	"lvagent/meter/pq"
-	"lvagent/meter/window"
 )
 
 // Outbox takes records and small states for the store, and says how it does.
@@ -86,6 +84,7 @@ const (
 type Loop struct {
 	Options
 	agent   string
+	place   *time.Location // of the settlement day
 	ways    map[string]int // of feeds and loads
 	feeds   []feed
 	loads   []failsafe.Load
@@ -132,7 +131,7 @@ type held struct {
 // New returns a loop that goes on from what the store remembers.
 func New(o Options) *Loop {
 	l := &Loop{
-		Options: o, agent: o.Config.Site.ID, ways: map[string]int{},
+		Options: o, agent: o.Config.Site.ID, place: o.Config.Place(), ways: map[string]int{},
 		readings: make(chan meter.Reading, 256),
 		supplies: make(chan meter.SupplyReading, mostSupply),
 		inbound:  make(chan uplink.Inbound, 64),
@@ -276,62 +275,6 @@ func (l *Loop) tick(now time.Duration) {
 	l.publish(wall, clock)
 	if l.Alive != nil {
 		l.Alive()
-	}
-}
-
-// windowsKey is where the open periods are kept in the store.
-const windowsKey = "windows"
-
-// closePeriods hands the records of ended periods to the store, together with
-// the periods that are open then: a restart must neither repeat a record nor
-// lose what came after it.
-func (l *Loop) closePeriods(now time.Duration, wall time.Time, clock meter.Clock) {
-	var records []outbox.Record
-	for i := range l.feeds {
-		for {
-			hh, ok := l.feeds[i].window.Advance(now, wall, clock)
-			if !ok {
-				break
-			}
-			l.halfHours.Add(1)
-			records = append(records, outbox.Record{Stream: message.HalfHourStream(hh.Way), At: hh.End,
-				Body: message.AppendHalfHour(nil, l.agent, &hh)})
-		}
-	}
-	if len(records) > 0 || now-l.keptAt >= min(checkpointWindows, l.Config.Window.Period/4) {
-		l.keepWindows(records, now)
-	}
-}
-
-func (l *Loop) keepWindows(with []outbox.Record, now time.Duration) {
-	l.keptAt = now
-	kept := make(map[string]window.State, len(l.feeds))
-	for i := range l.feeds {
-		kept[l.feeds[i].id] = l.feeds[i].window.Checkpoint()
-	}
-	body, err := json.Marshal(kept)
-	if err != nil {
-		l.Log.Error("open periods not kept", "err", err)
-		l.Outbox.Store(false, with)
-		return
-	}
-	l.Outbox.Store(false, with, outbox.Kept{Key: windowsKey, Value: body}, l.alarms.kept(l))
-}
-
-func (l *Loop) resumeWindows(now time.Duration, wall time.Time) {
-	body := l.Outbox.Get(windowsKey)
-	if body == nil {
-		return
-	}
-	var kept map[string]window.State
-	if err := json.Unmarshal(body, &kept); err != nil {
-		l.Log.Error("open periods not resumed", "err", err)
-		return
-	}
-	for i := range l.feeds {
-		if s, ok := kept[l.feeds[i].id]; ok {
-			l.feeds[i].window.Resume(s, now, wall)
-		}
 	}
 }
 

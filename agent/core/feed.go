@@ -46,8 +46,7 @@ func (l *Loop) buildFeeds() {
 }
 
 func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phases]bool, rating [meter.Phases]meter.Milliamps, sum bool) {
-	hold := poll * 5 / 2
-	watch := alarm.Config{Way: id, Phases: phases, Rating: rating, Hold: hold}
+	watch := alarm.Config{Way: id, Phases: phases, Rating: rating, Hold: poll * 5 / 2}
 	watch.Fuse.Disabled, watch.Supply.Disabled = sum, sum
 	m, err := alarm.New(watch, l.Config.Rules(id, phases))
 	if err != nil {
@@ -55,7 +54,7 @@ func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phase
 	}
 	l.feeds = append(l.feeds, feed{
 		id: id, machine: m,
-		window: window.New(window.Config{Way: id, Period: l.Config.Window.Period, Hold: hold, Expect: phases, Bench: l.Config.Bench()}),
+		window: l.newWindow(id, poll, phases),
 		live:   alarm.NewLive(alarm.LiveConfig{Poll: poll, Rating: max(rating[0], rating[1], rating[2])}),
 	})
 	l.loads = append(l.loads, failsafe.Load{Way: id})

@@ -58,7 +58,7 @@ func phasePeriod() *meter.PhasePeriod {
 func halfHour() *meter.HalfHour {
 	return &meter.HalfHour{
 		Way: "W3", Start: start, End: start.Add(30 * time.Minute), Rev: 1,
-		Coverage: 999_460, Samples: 1799, Bad: 1, Flags: meter.Partial, Clock: meter.Synced,
+		Coverage: 999_460, Expected: 1800, Samples: 1799, Bad: 1, Held: 1250 * time.Millisecond, Settlement: 35, Flags: meter.Partial, Clock: meter.Synced,
 		Phase: [meter.Phases]*meter.PhasePeriod{phasePeriod(), nil, phasePeriod()},
 		Total: &meter.TotalPeriod{
 			P: 140_210_000, Q: 15_020_000, S: 141_012_300, PF: 994,
@@ -80,7 +80,8 @@ func worst() *meter.HalfHour {
 	h.Phase = [meter.Phases]*meter.PhasePeriod{p(), p(), p()}
 	h.Neutral = &meter.Stats{RMS: 1_234_567, Mean: 1_234_567, Min: 1_034_567, Max: 1_534_567}
 	h.Total = &meter.TotalPeriod{P: -912_345_000, Q: -912_345_000, S: 999_999_000, PF: 707, ImportMWh: 412_345_000_000, ExportMWh: 412_345_000_000}
-	h.Flags = 1<<15 - 1
+	h.Flags = meter.AllFlags
+	h.Held, h.Settlement = 1799900*time.Millisecond, 48
 	h.Clock = meter.Unsynced
 	return h
 }
@@ -163,7 +164,7 @@ func TestPinnedFields(t *testing.T) {
 	stat, power := "rms mean min max", "mean min max import export"
 	for file, pinned := range map[string]map[string]string{
 		"halfhour": {
-			"":   "v agent way g s n rev start end coverage samples bad flags clock L1 L2 L3 T N",
+			"":   "v agent way g s n rev start end coverage expected samples bad held_s sp flags clock L1 L2 L3 T N",
 			"L1": "v i p q", "L1.v": stat, "L1.i": stat + " max_t", "L1.p": power, "L1.q": power,
 			"T": "p q s pf kwh_import kwh_export", "N": "i derived", "N.i": stat,
 		},
@@ -217,8 +218,8 @@ func TestSizeOfHalfHour(t *testing.T) {
 		record *meter.HalfHour
 		most   int
 	}{
-		{"ordinary evening", ordinary, 1_250},
-		{"longest numbers and every flag", worst(), 1_530},
+		{"ordinary evening", ordinary, 1_270},
+		{"longest numbers and every flag", worst(), 1_565},
 	} {
 		topic := NewTopics(DefaultPrefix, agent).Route("hh/W3", start, start)
 		got := len(topic) + len(Seal(nil, AppendHalfHour(nil, agent, tt.record), "hh/W3", 1<<40, 12))

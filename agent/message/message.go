@@ -101,6 +101,14 @@ func Late(stream string, at, now time.Time) bool {
 	}
 }
 
+// Waits reports whether a half-hour that was due at the time at still waits for
+// its site's turn, which comes after a while. One that is due in the future is of
+// a clock that was stepped back, and waits for nothing.
+func Waits(stream string, at, now time.Time, after time.Duration) bool {
+	age := now.Sub(at)
+	return strings.HasPrefix(stream, halfHourPrefix) && age >= 0 && age < after
+}
+
 // ValidAgent reports whether id may name an agent: 1 to 64 of A-Z, a-z, 0-9, _
 // and -, so that it can be a topic level, a client id and a certificate's name.
 // "_all" addresses every agent and names none.

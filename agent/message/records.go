@@ -62,8 +62,13 @@ func AppendHalfHour(dst []byte, agent string, h *meter.HalfHour) []byte {
 	w.second("start", h.Start)
 	w.second("end", h.End)
 	w.share("coverage", h.Coverage)
+	w.integer("expected", int64(h.Expected))
 	w.integer("samples", int64(h.Samples))
 	w.integer("bad", int64(h.Bad))
+	w.decimal("held_s", h.Held.Milliseconds(), tenths)
+	if h.Settlement > 0 {
+		w.integer("sp", int64(h.Settlement))
+	}
 	w.openArray("flags")
 	for _, name := range h.Flags.Names() {
 		w.text("", name)

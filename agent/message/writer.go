@@ -18,7 +18,7 @@ type places int
 
 const (
 	whole  places = 0 // W, var
-	tenths places = 1 // V, A
+	tenths places = 1 // V, A, s
 	full   places = 3
 )
 

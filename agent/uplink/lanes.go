@@ -29,6 +29,7 @@ type lane struct {
 // lanes chooses what is sent next.
 type lanes struct {
 	box     Outbox
+	after   time.Duration // a half-hour waits this long for its turn
 	all     []*lane
 	byName  map[string]*lane
 	streams []Stream
@@ -122,7 +123,7 @@ func (ls *lanes) choose(now time.Time) (best choice, found bool, err error) {
 		if e != nil {
 			err = e
 		}
-		if r == nil {
+		if r == nil || message.Waits(r.Stream, r.At, now, ls.after) {
 			continue
 		}
 		late := message.Late(r.Stream, r.At, now)

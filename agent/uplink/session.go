@@ -84,7 +84,7 @@ type session struct {
 func newSession(u *Uplink, broker *url.URL) *session {
 	return &session{
 		u: u, broker: broker, lost: make(chan error, 1),
-		lanes:   lanes{box: u.box, byName: make(map[string]*lane)},
+		lanes:   lanes{box: u.box, after: u.cfg.HalfHourAfter, byName: make(map[string]*lane)},
 		flights: make([]flight, u.cfg.Window),
 	}
 }

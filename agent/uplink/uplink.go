@@ -107,6 +107,10 @@ type Config struct {
 	BackoffMax     time.Duration // 60 s
 	Settled        time.Duration // 10 s: a connection lost before counts as failed
 
+	// HalfHourAfter is how long after it was due a half-hour waits for its site's
+	// turn, so that not all sites send theirs at once. Nothing else waits.
+	HalfHourAfter time.Duration
+
 	// At most Window messages wait for their acknowledgement. Everything behind
 	// one socket is first in, first out, so the octets of a backlog in flight are
 	// an alarm's delay: of the window, at most BacklogWindow messages and

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
@@ -41,17 +42,26 @@ func failed(at time.Duration, why meter.Reason) meter.Reading {
 	return r
 }
 
-// stretch is a value that stood from, to in milliseconds of the monotonic scale.
+// stretch is a value that stood from, to in milliseconds of the monotonic scale,
+// and was past its poll from stale on.
 type stretch struct {
-	from, to int64
-	v        [4]int64
+	from, to, stale int64
+	v               [4]int64
+}
+
+// epoch is a stretch of the monotonic scale with one idea of the wall clock.
+type epoch struct {
+	from, to time.Duration
+	offset   time.Duration // wall minus monotonic, from 1970
 }
 
 // naive works out a record the long way: it lists when which value stood, cuts
-// the list at the period, and sums with big numbers.
+// the list at the period, once by each idea of the wall clock, and sums with big
+// numbers.
 type naive struct {
 	cfg    Config
-	offset time.Duration // wall minus monotonic, from 1970
+	epochs []epoch
+	ends   []time.Duration // restarts: nothing stood beyond the poll before one
 	polls  []meter.Reading
 	stood  [4][]stretch // L1, L2, L3, neutral
 }
@@ -73,7 +83,16 @@ func (n *naive) prepare() {
 					to = n.polls[j].At
 				}
 			}
-			n.stood[ch] = append(n.stood[ch], stretch{r.At.Milliseconds(), to.Milliseconds(), n.values(r, ch)})
+			for _, end := range n.ends {
+				if r.At < end && end < to {
+					to = r.At // by the last poll before end, if there is one
+					for j := k + 1; j < len(n.polls) && n.polls[j].At < end; j++ {
+						to = n.polls[j].At
+					}
+				}
+			}
+			stale := (r.At + n.cfg.Hold/2).Milliseconds()
+			n.stood[ch] = append(n.stood[ch], stretch{r.At.Milliseconds(), to.Milliseconds(), stale, n.values(r, ch)})
 		}
 	}
 }
@@ -114,28 +133,59 @@ func cut(st []stretch, from, to int64) []stretch {
 	return out
 }
 
-func (n *naive) record(start time.Time, flags meter.Flags) meter.HalfHour {
-	from := time.Duration(start.UnixNano()) - n.offset
-	to := from + n.cfg.Period
-	h := meter.HalfHour{
-		Way: n.cfg.Way, Start: start, End: start.Add(n.cfg.Period),
-		Coverage: meter.Whole, Clock: meter.Synced, Flags: flags,
+// during returns what of st and of the polls has a label in the period at start.
+func (n *naive) during(start time.Time, ch int) (st []stretch) {
+	for _, e := range n.epochs {
+		from := time.Duration(start.UnixNano()) - e.offset
+		to := min(from+n.cfg.Period, e.to)
+		from = max(from, e.from)
+		st = append(st, cut(n.stood[ch], from.Milliseconds(), to.Milliseconds())...)
 	}
-	var in []*meter.Reading
+	return st
+}
+
+func (n *naive) pollsOf(start time.Time) (in []*meter.Reading) {
 	for k := range n.polls {
-		if r := &n.polls[k]; r.At >= from && r.At < to {
+		r := &n.polls[k]
+		if at := n.label(r.At); !at.Before(start) && at.Before(start.Add(n.cfg.Period)) {
 			in = append(in, r)
 		}
 	}
+	return in
+}
+
+func (n *naive) label(at time.Duration) time.Time {
+	for _, e := range n.epochs {
+		if e.from <= at && at < e.to {
+			return time.Unix(0, int64(at+e.offset)).UTC()
+		}
+	}
+	return time.Time{}
+}
+
+func (n *naive) record(start time.Time, flags meter.Flags) meter.HalfHour {
+	h := meter.HalfHour{
+		Way: n.cfg.Way, Start: start, End: start.Add(n.cfg.Period), Expected: int(n.cfg.Period * 5 / 2 / n.cfg.Hold),
+		Coverage: meter.Whole, Clock: meter.Synced, Flags: flags,
+	}
+	in := n.pollsOf(start)
 	expected := 0
 	for ch := range meter.Phases {
-		h.Phase[ch] = n.phase(ch, in, from, to)
+		st := n.during(start, ch)
+		h.Phase[ch] = n.phase(ch, in, st)
 		if n.cfg.Expect[ch] {
 			if h.Phase[ch] == nil {
 				h.Coverage = 0
 			} else {
 				expected++
 				h.Coverage = min(h.Coverage, h.Phase[ch].Coverage)
+			}
+			held := int64(0)
+			for _, x := range st {
+				held += max(0, x.to-max(x.from, x.stale))
+			}
+			if h.Phase[ch] != nil {
+				h.Held = max(h.Held, time.Duration(held)*time.Millisecond)
 			}
 		}
 	}
@@ -170,7 +220,7 @@ func (n *naive) record(start time.Time, flags meter.Flags) meter.HalfHour {
 			h.Bad++
 		}
 	}
-	if st := cut(n.stood[meter.Phases], from.Milliseconds(), to.Milliseconds()); len(st) > 0 {
+	if st := n.during(start, meter.Phases); len(st) > 0 {
 		if x, ok := n.stats(st, in, meter.Phases, 1); ok {
 			h.Neutral, h.Derived = &x, h.Flags&meter.DerivedN != 0
 		}
@@ -182,7 +232,7 @@ func (n *naive) record(start time.Time, flags meter.Flags) meter.HalfHour {
 		}
 	}
 	if expected == wanted {
-		h.Total = n.total(from.Milliseconds(), to.Milliseconds())
+		h.Total = n.total(start)
 	}
 	if expected == 0 {
 		h.Flags |= meter.NoData
@@ -196,8 +246,7 @@ func (n *naive) record(start time.Time, flags meter.Flags) meter.HalfHour {
 	return h
 }
 
-func (n *naive) phase(ch int, in []*meter.Reading, from, to time.Duration) *meter.PhasePeriod {
-	st := cut(n.stood[ch], from.Milliseconds(), to.Milliseconds())
+func (n *naive) phase(ch int, in []*meter.Reading, st []stretch) *meter.PhasePeriod {
 	v, ok := n.stats(st, in, ch, 0)
 	if !ok {
 		return nil
@@ -206,7 +255,7 @@ func (n *naive) phase(ch int, in []*meter.Reading, from, to time.Duration) *mete
 	_, weight := sum(st, func([4]int64) *big.Int { return new(big.Int) })
 	return &meter.PhasePeriod{
 		V: v, I: i, P: n.flow(st, in, ch, 2), Q: n.flow(st, in, ch, 3),
-		Coverage: meter.PPM(weight * 1_000_000 / n.cfg.Period.Milliseconds()),
+		Coverage: min(meter.Whole, meter.PPM(weight*1_000_000/n.cfg.Period.Milliseconds())),
 	}
 }
 
@@ -224,7 +273,7 @@ func (n *naive) stats(st []stretch, in []*meter.Reading, ch, k int) (meter.Stats
 			x.Min = v
 		}
 		if !any || v > x.Max {
-			x.Max, x.MaxAt = v, time.Unix(0, int64(r.At+n.offset)).UTC()
+			x.Max, x.MaxAt = v, n.label(r.At)
 		}
 		any = true
 	}
@@ -255,13 +304,14 @@ func (n *naive) flow(st []stretch, in []*meter.Reading, ch, k int) meter.PowerSt
 
 // total finds the stretches in which every expected phase stood, one cut of the
 // first phase's list by the others after another.
-func (n *naive) total(from, to int64) *meter.TotalPeriod {
+func (n *naive) total(start time.Time) *meter.TotalPeriod {
 	var both []stretch
 	for ch := range meter.Phases {
 		if !n.cfg.Expect[ch] {
 			continue
 		}
-		st := cut(n.stood[ch], from, to)
+		st := n.during(start, ch)
+		slices.SortFunc(st, func(a, b stretch) int { return cmp.Compare(a.from, b.from) })
 		if both == nil {
 			both = st
 			continue
@@ -274,7 +324,7 @@ func (n *naive) total(from, to int64) *meter.TotalPeriod {
 			}
 			for ; k < len(st) && st[k].from < a.to; k++ {
 				b := st[k]
-				x := stretch{max(a.from, b.from), min(a.to, b.to), a.v}
+				x := stretch{max(a.from, b.from), min(a.to, b.to), 0, a.v}
 				x.v[2] += b.v[2]
 				x.v[3] += b.v[3]
 				if x.from < x.to {
@@ -388,7 +438,7 @@ func TestDayOfFiveWays(t *testing.T) {
 			const mono = 1234*s + 567_890_123 // the agent's clock at begin, off the millisecond
 			end := time.Date(2026, 11, 25, 0, 0, 3, 0, time.UTC)
 			cfg := Config{Way: fmt.Sprint("W", k+1), Period: 30 * m, Hold: poll * 5 / 2, Expect: way.expect}
-			long := &naive{cfg: cfg, offset: time.Duration(begin.UnixNano()) - mono}
+			long := &naive{cfg: cfg, epochs: []epoch{{0, time.Hour * 100, time.Duration(begin.UnixNano()) - mono}}}
 			wall := func(at time.Duration) time.Time { return begin.Add(at - mono) }
 
 			w := New(cfg)
@@ -438,7 +488,7 @@ func TestDayOfFiveWays(t *testing.T) {
 
 // show prints a record with what its pointers point to.
 func show(h meter.HalfHour) string {
-	text := fmt.Sprintf("%s %v rev %d coverage %d samples %d bad %d %v %v", h.Way, h.Start, h.Rev, h.Coverage, h.Samples, h.Bad, h.Flags.Names(), h.Clock)
+	text := fmt.Sprintf("%s %v rev %d coverage %d samples %d of %d bad %d held %v %v %v", h.Way, h.Start, h.Rev, h.Coverage, h.Samples, h.Expected, h.Bad, h.Held, h.Flags.Names(), h.Clock)
 	for _, p := range h.Phase {
 		text += fmt.Sprintf("\n    %+v", p)
 	}

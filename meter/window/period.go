@@ -23,6 +23,7 @@ type Period struct {
 // PhaseSums are the sums of one phase while all its four quantities were usable.
 type PhaseSums struct {
 	Weight int64
+	Held   int64 // the part of Weight that came from values past their poll
 	V, I   Moments
 	P, Q   Flow
 }
@@ -83,6 +84,7 @@ func (p *Period) merge(o *Period, shift int64) {
 	for i := range p.Phase {
 		a, b := &p.Phase[i], &o.Phase[i]
 		a.Weight += b.Weight
+		a.Held += b.Held
 		a.V.merge(&b.V, shift)
 		a.I.merge(&b.I, shift)
 		a.P.merge(&b.P)
@@ -97,8 +99,16 @@ func (p *Period) merge(o *Period, shift int64) {
 	p.NeutralWeight += o.NeutralWeight
 }
 
-func (s *PhaseSums) add(h *heldPhase, weight int64) {
+// fullWeight is how much a period takes, in ms. A longer period there is not, but
+// one that steps of the clock repeat for ever must not overflow its sums.
+const fullWeight = 7 * hour
+
+func (s *PhaseSums) add(h *heldPhase, weight, held int64) {
+	if s.Weight >= fullWeight {
+		return
+	}
 	s.Weight += weight
+	s.Held += held
 	s.V.add(h.v, weight)
 	s.I.add(h.i, weight)
 	s.P.add(h.p, weight)
@@ -113,6 +123,9 @@ func (s *PhaseSums) stamp(h *heldPhase, since int64) {
 }
 
 func (s *TotalSums) add(p, q, weight int64) {
+	if s.Weight >= fullWeight {
+		return
+	}
 	s.Weight += weight
 	s.P += p * weight
 	s.Q += q * weight
@@ -183,19 +196,13 @@ func (f *Flow) merge(o *Flow) {
 	f.Stamped += o.Stamped
 }
 
-// Coverage below these shares is flagged. INVALID implies PARTIAL, so that one
-// flag is enough to ask for.
-const (
-	invalidBelow meter.PPM = 900_000
-	partialBelow meter.PPM = 980_000
-)
-
 // record returns the period as it is published.
 func (p *Period) record(cfg *Config) meter.HalfHour {
 	h := meter.HalfHour{
 		Way: cfg.Way, Start: time.Unix(0, p.Start).UTC(), End: time.Unix(0, p.End).UTC(),
 		Rev: p.Rev, Coverage: meter.Whole, Samples: p.Samples, Bad: p.Bad,
-		Flags: p.Flags, Clock: p.Clock,
+		Expected: int((p.End - p.Start) / int64(cfg.Poll)),
+		Flags:    p.Flags, Clock: p.Clock,
 	}
 	anyPhase, allPhases := false, true
 	for i := range p.Phase {
@@ -210,6 +217,7 @@ func (p *Period) record(cfg *Config) meter.HalfHour {
 		}
 		anyPhase = true
 		h.Coverage = min(h.Coverage, h.Phase[i].Coverage)
+		h.Held = max(h.Held, time.Duration(p.Phase[i].Held)*time.Millisecond)
 	}
 	if allPhases && p.Total.Weight > 0 {
 		h.Total = p.Total.record()
@@ -222,10 +230,11 @@ func (p *Period) record(cfg *Config) meter.HalfHour {
 	if !anyPhase {
 		h.Flags |= meter.NoData
 	}
-	if h.Coverage < invalidBelow {
-		h.Flags |= meter.Invalid
+	// INVALID implies PARTIAL, so that one flag is enough to ask for.
+	if h.Coverage < cfg.Invalid {
+		h.Flags |= meter.Invalid | meter.Partial
 	}
-	if h.Coverage < partialBelow {
+	if h.Coverage < cfg.Partial {
 		h.Flags |= meter.Partial
 	}
 	if cfg.Bench {

@@ -8,7 +8,7 @@ import (
 )
 
 // State is what a window must not lose when the agent stops. It is plain
-// numbers, to be encoded as the caller likes.
+// numbers; [Encode] makes it octets.
 //
 // Store it every minute, at the stop, and in the same transaction as the records
 // that Advance handed out: a State older than such a record makes Resume hand
@@ -22,6 +22,10 @@ type State struct {
 	Issued  []Span    // the time that has records
 	TopRev  int
 	OverRev int
+
+	Settings string // as the configuration had them
+	Mismatch bool
+	Counters [3]Counter // dips, swells, interruptions
 }
 
 // Waiting is a closed period that was not handed out yet. With Until beyond the
@@ -42,6 +46,7 @@ func (w *Window) Checkpoint() State {
 		Waiting: slices.Clone(w.waiting),
 		Issued:  slices.Clone(w.issued.spans[:w.issued.n]),
 		TopRev:  w.topRev, OverRev: w.overRev,
+		Settings: w.cfg.Settings, Mismatch: w.mismatch, Counters: w.counters,
 	}
 	if w.labelled {
 		s.Open = []Period{w.open}
@@ -54,6 +59,8 @@ func (w *Window) Checkpoint() State {
 // trusted clock, never by the wall time at hand now, which may not be set yet:
 // the same period goes on, flagged RESTART; of an earlier one the checkpoint is
 // recorded as it stands, and the periods in between as empty, all flagged RESTART.
+// When the settings are others than before, the present period is flagged
+// CONFIG_CHANGED.
 //
 // Under another period than before, what was open or waiting is recorded as it
 // stands, with its own start and end, and the new periods begin beside it; one
@@ -65,6 +72,10 @@ func (w *Window) Resume(s State, mono time.Duration, _ time.Time) {
 	}
 	w.start(int64(mono))
 	w.first = meter.Restart
+	if s.Settings != w.cfg.Settings {
+		w.first |= meter.ConfigChanged
+	}
+	w.mismatch, w.counters = s.Mismatch, s.Counters
 	if len(s.Open) > 0 {
 		w.resumed = []Period{s.Open[0]}
 	}

@@ -46,10 +46,16 @@ const (
 type Config struct {
 	Way    string
 	Period time.Duration      // a divisor of an hour in whole milliseconds; 0 is 30 minutes
-	Hold   time.Duration      // how long a value stands without a newer one: 2.5 x poll; 0 is 2.5 s
+	Poll   time.Duration      // how often the way is measured; 0 is Hold / 2.5, or 1 s
+	Hold   time.Duration      // how long a value stands without a newer one; 0 is 2.5 x Poll
 	Grace  time.Duration      // how long a period waits for late readings; 0 is min(2 s, Period/10)
 	Expect [meter.Phases]bool // phases that count for coverage and totals; none means all three
-	Bench  bool               // flags every record as one of a bench
+	// Coverage below these shares is flagged; 0 is 98 % and 90 %.
+	Partial, Invalid meter.PPM
+	// Settings stands for all that decides what the way's values mean. A restart
+	// with another one flags the period CONFIG_CHANGED.
+	Settings string
+	Bench    bool // flags every record as one of a bench
 }
 
 // Window sums up one way. It has one owner and is not safe for concurrent use.
@@ -57,6 +63,7 @@ type Window struct {
 	cfg    Config
 	period int64 // ns
 	grace  int64 // ns
+	fresh  int64 // ns: up to this age a value is not held
 
 	// The wall clock, seen from the monotonic one.
 	labelled bool        // a trusted wall clock was seen since the start
@@ -72,10 +79,15 @@ type Window struct {
 	held    [meter.Phases]heldPhase
 	neutral heldNeutral
 
-	// The periods.
+	// What the meter last said of itself.
+	mismatch bool
+	counters [3]Counter
+
+	// The periods. Before a label is known, open is the slot under way.
+	slots   slots
 	open    Period
 	from    int64       // ns monotonic: readings stamped earlier came too late for open
-	first   meter.Flags // Boot or Restart, for the first period with a label
+	first   meter.Flags // Boot, or Restart and ConfigChanged, for the first period with a label
 	resumed []Period    // the checkpoint's open period until a label is known: 0 or 1
 	closed  []Period    // still re-openable, the newest first
 	waiting []Waiting   // to be handed out, in order
@@ -84,9 +96,11 @@ type Window struct {
 	overRev int // revision for a period that was issued but is no longer re-openable
 }
 
-// heldPhase is the last usable reading of a phase. It stands up to until.
+// heldPhase is the last usable reading of a phase. It stands up to until, and
+// counts as held from stale on.
 type heldPhase struct {
 	v, i, p, q int64
+	stale      int64 // ms
 	until      int64 // ms; none when nothing is held
 }
 
@@ -109,8 +123,20 @@ func New(cfg Config) *Window {
 	if cfg.Period < 0 || time.Hour%cfg.Period != 0 || cfg.Period%time.Millisecond != 0 {
 		panic(fmt.Sprintf("window %s: period %v does not divide an hour in whole milliseconds", cfg.Way, cfg.Period))
 	}
+	if cfg.Poll <= 0 {
+		cfg.Poll = time.Second
+		if cfg.Hold > 0 {
+			cfg.Poll = cfg.Hold * 2 / 5
+		}
+	}
 	if cfg.Hold <= 0 {
-		cfg.Hold = 2500 * time.Millisecond
+		cfg.Hold = cfg.Poll * 5 / 2
+	}
+	if cfg.Partial == 0 {
+		cfg.Partial = 980_000
+	}
+	if cfg.Invalid == 0 {
+		cfg.Invalid = 900_000
 	}
 	if cfg.Grace <= 0 {
 		cfg.Grace = min(2*time.Second, cfg.Period/10)
@@ -119,7 +145,8 @@ func New(cfg Config) *Window {
 		cfg.Expect = [meter.Phases]bool{true, true, true}
 	}
 	w := &Window{
-		cfg: cfg, period: int64(cfg.Period), grace: int64(cfg.Grace),
+		cfg: cfg, period: int64(cfg.Period), grace: int64(cfg.Grace), fresh: int64(cfg.Poll) * 5 / 4,
+		slots:   newSlots(int64(cfg.Period)),
 		first:   meter.Boot,
 		from:    none,
 		open:    Period{Clock: meter.Synced},
@@ -146,19 +173,22 @@ func (w *Window) Add(r *meter.Reading) {
 	w.heard, w.last = true, r.At
 	if w.labelled {
 		w.closeUpTo(at)
+	} else {
+		w.roll(at)
 	}
 	w.integrate(floorMilli(at))
 
 	inside := at >= w.from
 	since := w.since(at)
-	until := floorMilli(at + int64(w.cfg.Hold))
+	stale, until := floorMilli(at+w.fresh), floorMilli(at+int64(w.cfg.Hold))
 	complete := inside
+	mismatch, answered := false, false
 	for i := range r.Phase {
 		p, h := &r.Phase[i], &w.held[i]
 		why, usable := phaseFault(p)
 		switch {
 		case usable:
-			*h = heldPhase{int64(p.V.Value), int64(p.I.Value), int64(p.P.Value), int64(p.Q.Value), until}
+			*h = heldPhase{int64(p.V.Value), int64(p.I.Value), int64(p.P.Value), int64(p.Q.Value), stale, until}
 			if inside {
 				w.open.Phase[i].stamp(h, since)
 			}
@@ -169,9 +199,16 @@ func (w *Window) Add(r *meter.Reading) {
 			continue
 		}
 		complete = complete && usable
+		all := p.Reason()
+		mismatch = mismatch || all&meter.Mismatch != 0
+		answered = answered || all&meter.NoAnswer == 0
 		if inside {
 			w.open.remark(why, usable && p.Quality() == meter.Suspect)
 		}
+	}
+	if answered && mismatch != w.mismatch {
+		w.mismatch = mismatch
+		w.open.Flags |= meter.ConfigChanged
 	}
 	w.addNeutral(&r.Neutral, inside, since, until)
 	if complete {
@@ -214,6 +251,9 @@ func (w *Window) Advance(mono time.Duration, wall time.Time, clock meter.Clock) 
 	if y := wall.UTC().Year(); y < 1970 || y > 2200 {
 		clock = meter.Unsynced // whatever the source says, and a date int64 can't hold
 	}
+	if !w.labelled {
+		w.roll(now)
+	}
 	w.clock = clock
 	w.open.note(clock)
 	if clock.Trusted() {
@@ -227,8 +267,12 @@ func (w *Window) Advance(mono time.Duration, wall time.Time, clock meter.Clock) 
 
 // start notes when the first thing happened on the monotonic scale.
 func (w *Window) start(at int64) {
-	if !w.started || (!w.labelled && at < w.began) {
+	switch {
+	case !w.started:
 		w.started, w.began = true, at
+		w.open.Start, w.open.End = at, w.slots.endOf(at)
+	case !w.labelled && at < w.began:
+		w.began = at
 	}
 }
 
@@ -242,31 +286,6 @@ func (w *Window) follow(now, offset int64) {
 	default:
 		w.offset = offset
 	}
-}
-
-// label gives the readings since the start their date, now that one is known.
-// If all of them lie in one period they are its own. Otherwise they cannot be
-// told apart any more, and a wrong share in two periods is worse than none:
-// they are dropped, the periods they came from are recorded without them,
-// flagged CLOCK_UNSYNCED where that was the cause, and the sums begin now.
-func (w *Window) label(now, offset int64) {
-	nameless := w.open
-	w.labelled, w.offset = true, offset
-	began, present := w.startOf(w.began), w.startOf(now)
-	flags := nameless.Flags & meter.ClockBad
-	w.pickUp(began, flags)
-	w.open.Flags |= flags | w.first
-	w.open.Clock = min(w.open.Clock, nameless.Clock)
-	if began == present {
-		w.open.merge(&nameless, offset-began)
-		return
-	}
-	w.shut()
-	w.gap(w.open.End, present, flags)
-	w.begin(present, now)
-	w.open.Flags |= flags
-	w.open.Clock = min(w.open.Clock, nameless.Clock)
-	w.cursor = max(w.cursor, floorMilli(now))
 }
 
 // pickUp opens the period that starts at start, after what a checkpoint left
@@ -367,6 +386,9 @@ func (w *Window) gap(from, to int64, flags meter.Flags) {
 		if !was {
 			empty := Period{Start: from, End: from + w.period, Flags: flags, Clock: meter.Synced}
 			empty.note(w.clock)
+			if flags&meter.ClockBad != 0 {
+				empty.Clock = meter.Unsynced
+			}
 			w.waiting = append(w.waiting, Waiting{Period: empty, Until: next})
 			w.issued.add(from, next)
 		}
@@ -428,13 +450,13 @@ func (w *Window) integrate(to int64) {
 			q += h.q
 		}
 		if end > w.cursor {
-			w.open.Phase[i].add(h, end-w.cursor)
+			w.open.Phase[i].add(h, end-w.cursor, max(0, end-max(w.cursor, h.stale)))
 		}
 	}
 	if both > w.cursor {
 		w.open.Total.add(p, q, both-w.cursor)
 	}
-	if end := min(to, w.neutral.until); end > w.cursor {
+	if end := min(to, w.neutral.until); end > w.cursor && w.open.NeutralWeight < fullWeight {
 		w.open.Neutral.add(w.neutral.i, end-w.cursor)
 		w.open.NeutralWeight += end - w.cursor
 	}

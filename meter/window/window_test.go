@@ -344,10 +344,10 @@ func TestUnsyncedStart(t *testing.T) {
 		want   []row
 	}{
 		{"within the period: dated back", 14 * s, []row{{"00:00:10", 0, 900_000, 9, unsynced | meter.Partial}, {"00:00:20", 0, meter.Whole, 10, 0}}},
-		{"beyond its end: no guess", 24 * s, []row{{"00:00:10", 0, 0, 0, unsynced | nothing},
-			{"00:00:20", 0, 600_000, 6, meter.ClockBad | low}}},
-		{"two periods later", 34 * s, []row{{"00:00:10", 0, 0, 0, unsynced | nothing},
-			{"00:00:20", 0, 0, 0, meter.ClockBad | nothing}}},
+		{"beyond its end: both dated back", 24 * s, []row{{"00:00:10", 0, 900_000, 9, unsynced | meter.Partial},
+			{"00:00:20", 0, meter.Whole, 10, meter.ClockBad}}},
+		{"two periods later", 34 * s, []row{{"00:00:10", 0, 900_000, 9, unsynced | meter.Partial},
+			{"00:00:20", 0, meter.Whole, 10, meter.ClockBad}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
