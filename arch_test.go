@@ -27,14 +27,14 @@ var below = map[string][]string{
 	"agent/cli":                {"agent", "agent/socket", "configs"},
 	"agent/socket":             {},
 	"agent/clock":              {"meter"},
-	"agent/core":               {"agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/pq", "meter/window"},
+	"agent/core":               {"agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window"},
 	"agent/message":            {"meter"},
 	"agent/outbox":             {"agent/message", "agent/uplink", "buffer", "configs"},
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
 	"agent/uplink":             {"agent/message"},
 	"buffer":                   {},
-	"configs":                  {"failsafe", "meter", "meter/alarm"},
+	"configs":                  {"failsafe", "meter", "meter/alarm", "meter/loading"},
 	"failsafe":                 {"meter"},
 	"failsafe/relay/relaytest": {"failsafe/relay", "meter"},
 	"failsafe/relay":           {"failsafe", "meter"},
@@ -44,6 +44,7 @@ var below = map[string][]string{
 	"meter":                    {},
 	"meter/alarm":              {"meter"},
 	"meter/fixed":              {},
+	"meter/loading":            {"meter", "meter/fixed"},
 	"meter/metertest":          {"meter"},
 	"meter/modbus":             {"meter"},
 	"meter/pq":                 {"meter", "meter/fixed"},
@@ -54,7 +55,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/pq", "meter/window"}
+var pure = []string{"agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/loading", "meter/pq", "meter/window"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

@@ -49,16 +49,17 @@ type Site struct {
 	Firm        float64 `mapstructure:"firm_kva" doc:"Firm capacity in kVA, which charging must respect. Default the rating."`
 	// One number for both directions: what a nearer customer sees is worse than
 	// this says when the voltage is high, and better when it is low.
-	BusbarOffset float64 `mapstructure:"busbar_offset_v" doc:"How far the busbar stands above the terminals that voltage limits are about, in V. It is taken off before comparing. Default 0: judged as if customers were at the busbar."`
-	Timezone     string  `mapstructure:"timezone" doc:"Local time of the settlement period in each half-hour, as Europe/London. Everything else is UTC."`
+	BusbarOffset float64     `mapstructure:"busbar_offset_v" doc:"How far the busbar stands above the terminals that voltage limits are about, in V. It is taken off before comparing. Default 0: judged as if customers were at the busbar."`
+	Timezone     string      `mapstructure:"timezone" doc:"Local time of the settlement period in each half-hour, as Europe/London. Everything else is UTC."`
+	Thermal      Transformer `mapstructure:"transformer" doc:"How the transformer warms up. Used where transformer_kva is given."`
 }
 
 // FirmCurrent is the firm capacity as a current per phase, at the 415 V between
 // lines at which transformers for LV networks are rated; 0 without a
 // transformer.
-func (s *Site) FirmCurrent() meter.Milliamps {
-	return meter.Milliamps(s.Firm * 1e6 / (415 * math.Sqrt(3)))
-}
+func (s *Site) FirmCurrent() meter.Milliamps { return current(s.Firm) }
+
+func current(kva float64) meter.Milliamps { return meter.Milliamps(kva * 1e6 / (415 * math.Sqrt(3))) }
 
 // Clock is the source of wall-clock time.
 type Clock struct {
@@ -86,6 +87,12 @@ type Way struct {
 	Meter  string    `mapstructure:"meter" doc:"Id of the meter that measures it."`
 	Rating PhaseAmps `mapstructure:"rating_a" doc:"Sustained rating in A: one number, or {L1: …, L2: …, L3: …}."`
 	Phases []string  `mapstructure:"phases" doc:"The phases that the way has. Default all three."`
+
+	Sustained  SeasonAmps `mapstructure:"sustained_a" doc:"Sustained rating by season in A, where it is not the rating."`
+	Cyclic     float64    `mapstructure:"cyclic_a" doc:"Rating in A for loads that rise and fall in a day; counts while the last seven days did. 0: none."`
+	CyclicLoss float64    `mapstructure:"cyclic_loss_factor" doc:"Loss load factor that cyclic_a was worked out for. Default 0.5."`
+	Cable      Cable      `mapstructure:"cable" doc:"How the cable warms up."`
+	Fuse       Fuse       `mapstructure:"fuse" doc:"The fuse of the way."`
 }
 
 // PhaseAmps is a current per phase in A. In the file it is one number or one
@@ -213,7 +220,7 @@ type Log struct {
 func Default() Config {
 	t := failsafe.DefaultTimers()
 	return Config{
-		Site:   Site{Timezone: "Europe/London"},
+		Site:   Site{Timezone: "Europe/London", Thermal: defaultTransformer()},
 		Clock:  Clock{Source: "kernel", Holdover: 24 * time.Hour},
 		Window: Window{Period: halfHour, Partial: 98, Invalid: 90},
 		Failsafe: Failsafe{

@@ -37,6 +37,7 @@ func (c *Config) complete(s *Source) {
 			w.Phases = []string{"L1", "L2", "L3"}
 		}
 	}
+	c.completeLoading()
 	for i := range c.Groups {
 		g := &c.Groups[i]
 		if g.Connectors == 0 {
@@ -92,9 +93,7 @@ func (c *Config) validate(s *Source) {
 	if c.Site.Firm < 0 || c.Site.Firm > c.Site.Transformer {
 		s.add("site.firm_kva", "must be 0 to the transformer's rating of %v kVA, not %v", c.Site.Transformer, c.Site.Firm)
 	}
-	if c.Site.BusbarOffset < 0 || c.Site.BusbarOffset > mostOffset {
-		s.add("site.busbar_offset_v", "must be 0 to %d V, not %v", mostOffset, c.Site.BusbarOffset)
-	}
+	c.validateLoading(s)
 	s.oneOf("clock.source", c.Clock.Source, "kernel", "assume")
 	c.validateMeters(s)
 	c.validateGroups(s)

@@ -158,3 +158,78 @@ func counted(n *int) string {
 	}
 	return fmt.Sprint(*n)
 }
+
+func loadingCommand() *cobra.Command {
+	return reportCommand("loading", "Show how loaded each way is and what it could still carry",
+		`Shows the current of each phase against the limit that governs, what is free, and
+the heat of cable, fuse and transformer: theta is 1 at what is permitted for
+ever. TX is the transformer. The same is published on up/capacity.`, showCapacity)
+}
+
+func showCapacity(w io.Writer, raw json.RawMessage) error {
+	type phase struct {
+		I, Percent, Theta float64
+		Limit             float64 `json:"limit_a"`
+		Free              float64 `json:"free_a"`
+		Basis, By         string
+		ToLimit           *int `json:"to_limit_s"`
+	}
+	type peak struct {
+		KVA   float64
+		Start time.Time
+	}
+	var c struct {
+		Way, Season string
+		L1, L2, L3  *phase
+		Flags       []string
+		Transformer *struct {
+			Ambient float64 `json:"ambient_c"`
+			TopOil  float64 `json:"top_oil_c"`
+			HotSpot float64 `json:"hot_spot_c"`
+			Ageing  float64
+		}
+		Day struct {
+			LoadFactor *float64 `json:"load_factor"`
+			LossFactor *float64 `json:"loss_load_factor"`
+			Peak       *peak
+		}
+		Firm *struct {
+			KVA     float64
+			Peak    *peak
+			Percent *float64 `json:"peak_percent"`
+			Over80  int      `json:"over_80"`
+			Over110 int      `json:"over_110"`
+			Over120 int      `json:"over_120"`
+		}
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s, %s ratings%s\n", c.Way, c.Season, strings.Join(append([]string{""}, c.Flags...), ", "))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "PHASE\tA\tLIMIT A\tBY\t%\tFREE A\tTHETA\tMODEL\tREACHES 1 IN")
+	for i, p := range []*phase{c.L1, c.L2, c.L3} {
+		if p == nil {
+			fmt.Fprintf(t, "L%d\tnot known\n", i+1)
+			continue
+		}
+		reaches := "-"
+		if p.ToLimit != nil {
+			reaches = (time.Duration(*p.ToLimit) * time.Second).String()
+		}
+		fmt.Fprintf(t, "L%d\t%.1f\t%.1f\t%s\t%.0f\t%.1f\t%.2f\t%s\t%s\n", i+1, p.I, p.Limit, p.Basis, p.Percent, p.Free, p.Theta, p.By, reaches)
+	}
+	t.Flush() // to a writer whose failure shows by itself
+	if h := c.Transformer; h != nil {
+		fmt.Fprintf(w, "transformer: %.0f °C around it, top oil %.0f °C, hot spot %.0f °C, ageing %.2f times\n", h.Ambient, h.TopOil, h.HotSpot, h.Ageing)
+	}
+	if d := c.Day; d.LoadFactor != nil && d.LossFactor != nil && d.Peak != nil {
+		fmt.Fprintf(w, "today: load factor %.2f, loss load factor %.2f, peak %.1f kVA at %s\n", *d.LoadFactor, *d.LossFactor, d.Peak.KVA, d.Peak.Start.Format("15:04"))
+	}
+	if f := c.Firm; f != nil && f.Peak != nil && f.Percent != nil {
+		fmt.Fprintf(w, "firm capacity %.0f kVA: peak %.1f kVA (%.0f %%) on %s; periods above 80 %%: %d, above 110 %%: %d, above 120 %%: %d\n",
+			f.KVA, f.Peak.KVA, *f.Percent, f.Peak.Start.Format("2006-01-02 15:04"), f.Over80, f.Over110, f.Over120)
+	}
+	fmt.Fprintln(w)
+	return nil
+}

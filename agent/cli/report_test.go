@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -29,5 +30,41 @@ dips 3, swells not counted by the meter, interruptions 0`},
 		if err := showSupplyWeek(&out, raw); err != nil || !strings.Contains(out.String(), tt.want) {
 			t.Errorf("%s: %v\n%s\nwant\n%s", tt.file, err, out.String(), tt.want)
 		}
+	}
+}
+
+func TestShowCapacity(t *testing.T) {
+	raw, err := os.ReadFile("../message/testdata/capacity.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct{ Ways []json.RawMessage }
+	if err := json.Unmarshal(raw, &c); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, way := range c.Ways {
+		if err := showCapacity(&out, way); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `W3, mid ratings, LOAD_ASSUMED
+PHASE  A      LIMIT A  BY    %    FREE A  THETA  MODEL  REACHES 1 IN
+L1     212.5  283.5    fuse  75   71.0    0.61   cable  -
+L2     301.0  283.5    fuse  106  0.0     0.97   fuse   9m0s
+L3     not known
+today: load factor 0.48, loss load factor 0.30, peak 140.2 kVA at 17:00
+
+TX, mid ratings, WARM_START, AMBIENT_ASSUMED
+PHASE  A      LIMIT A  BY    %   FREE A  THETA  MODEL        REACHES 1 IN
+L1     500.0  695.6    firm  72  195.6   0.52   transformer  -
+L2     not known
+L3     not known
+transformer: 20 °C around it, top oil 61 °C, hot spot 75 °C, ageing 0.07 times
+firm capacity 500 kVA: peak 551.0 kVA (110 %) on 2026-11-24 00:00; periods above 80 %: 12, above 110 %: 1, above 120 %: 0
+
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }

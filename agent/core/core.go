@@ -24,6 +24,7 @@ import (
 	"lvagent/failsafe"
 	"lvagent/meter"
 	"lvagent/meter/alarm"
+	"lvagent/meter/loading"
 	"lvagent/meter/pq"
 )
 
@@ -120,6 +121,11 @@ type Loop struct {
 
 	health health
 	supply []*pq.Monitor // by way
+
+	loading    []*loading.Way // as feeds
+	hot        []bool         // THERMAL_LIMIT is raised; as feeds
+	beyondFirm bool           // FIRM_CAPACITY is raised
+	capacityAt time.Duration  // last published and kept
 }
 
 // held is a record that waits for a state to be stored.
@@ -143,6 +149,7 @@ func New(o Options) *Loop {
 	now, wall := o.Now(), o.Wall()
 	l.buildFeeds()
 	l.buildSupply()
+	l.buildLoading(now, wall, o.Clock())
 	for _, g := range o.Config.Groups {
 		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
 	}
@@ -262,6 +269,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.closePeriods(now, wall, clock)
 	l.watchStore(wall)
 	l.tickSupply(wall, clock)
+	l.tickLoading(now, wall, clock)
 	l.takeHealth(wall)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)

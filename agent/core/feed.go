@@ -90,6 +90,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 		}
 	}
 	wall := l.Wall().Add(r.At - l.Now()) // when it was taken
+	l.loading[i].Add(r)
 	if i < len(l.supply) {
 		l.supply[i].Add(r, wall, l.clockWas)
 	}

@@ -57,6 +57,7 @@ func (l *Loop) closePeriods(now time.Duration, wall time.Time, clock meter.Clock
 				break
 			}
 			l.halfHours.Add(1)
+			l.loading[i].Close(&hh)
 			if !l.Config.Bench() {
 				hh.Settlement = meter.SettlementPeriod(hh.Start, l.place)
 			}

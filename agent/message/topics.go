@@ -54,6 +54,9 @@ func (t Topics) Groups() string { return t.up + "groups" }
 // Health is the retained topic of how each part of the agent does.
 func (t Topics) Health() string { return t.up + "health" }
 
+// Capacity is the retained topic of how loaded each way is.
+func (t Topics) Capacity() string { return t.up + "capacity" }
+
 // AlarmState is the retained topic of the alarms of a way that are active now.
 func (t Topics) AlarmState(way string) string { return t.up + "alarmstate/" + way }
 
