@@ -135,7 +135,9 @@ func (a *Agent) buildUplink() {
 	will := a.status
 	will.State = message.Offline
 	a.link = uplink.New(uplink.Config{
-		Broker: cfg.Uplink.Broker, ClientID: cfg.Site.ID, TLS: a.site.TLS,
+		Brokers: cfg.Uplink.All(), ClientID: cfg.Site.ID, TLS: a.site.TLS,
+		BacklogRate: cfg.Uplink.Backlog, Selftest: cfg.Uplink.Selftest, MaxAge: cfg.Uplink.MaxAge,
+		FailoverAfter: cfg.Uplink.Failover, Failback: cfg.Uplink.Failback,
 		KeepAlive: cfg.Uplink.KeepAlive, Watchdog: cfg.Uplink.Watchdog,
 		BackoffMin: cfg.Uplink.BackoffMin, BackoffMax: cfg.Uplink.BackoffMax, HalfHourAfter: cfg.PublishAfter(),
 		Topics: a.site.Topics, Will: message.AppendStatus(nil, cfg.Site.ID, &will),

@@ -30,7 +30,7 @@ type Site struct {
 	Config *configs.Config
 	Text   []byte
 	Topics message.Topics
-	TLS    *tls.Config
+	TLS    func() (*tls.Config, error)
 
 	profiles map[string]*modbus.Profile
 	outputs  []outputOf
@@ -82,7 +82,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 		}
 		s.outputs = append(s.outputs, outputOf{group: g.ID, output: g.Output, rating: milliamps(configs.Milli(g.Rating))})
 	}
-	if strings.HasPrefix(cfg.Uplink.Broker, "ssl://") {
+	if cfg.Uplink.Secure() {
 		faults = append(faults, s.loadTLS(src)...)
 	}
 	return s, faults
@@ -143,17 +143,8 @@ func (s *Site) loadTLS(src *configs.Source) (faults []configs.Fault) {
 		faults = append(faults, src.Fault("uplink.tls.cert", "the certificate is for %q, not for site.id %q",
 			leaf.Subject.CommonName, s.Config.Site.ID))
 	}
-	s.TLS = &tls.Config{
-		RootCAs: pool, MinVersion: tls.VersionTLS12,
-		// Read at each handshake, so that a renewed certificate is used without
-		// a restart.
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			c, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-			if err != nil {
-				return nil, fmt.Errorf("read certificate: %w", err)
-			}
-			return &c, nil
-		},
+	s.TLS = func() (*tls.Config, error) {
+		return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}, nil
 	}
 	return faults
 }

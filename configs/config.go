@@ -13,6 +13,8 @@ import (
 	"embed"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"lvagent/failsafe"
@@ -186,6 +188,7 @@ type BufferLimits struct {
 // Uplink is the MQTT session.
 type Uplink struct {
 	Broker     string        `mapstructure:"broker" doc:"tcp://host:port or ssl://host:port. Plain tcp is refused for a host that is not this machine unless allow_plain is set."`
+	Brokers    []string      `mapstructure:"brokers" doc:"Several brokers instead of one, the preferred first. One at a time is connected."`
 	AllowPlain bool          `mapstructure:"allow_plain" doc:"Permit tcp:// to another machine. For test networks."`
 	TLS        TLS           `mapstructure:"tls" doc:"Certificates."`
 	Prefix     string        `mapstructure:"prefix" doc:"Topic prefix; {agent} is the site's id."`
@@ -196,6 +199,24 @@ type Uplink struct {
 	BackoffMin time.Duration `mapstructure:"backoff_min" doc:"Shortest pause before a new connection; jittered."`
 	BackoffMax time.Duration `mapstructure:"backoff_max" doc:"Longest pause before a new connection."`
 	Spread     time.Duration `mapstructure:"spread" doc:"Half-hours are sent up to this much after their end, each site at its own time, the same every day; shorter in proportion for a shorter window.period. Alarms never wait. 0s: at once."`
+	Backlog    int           `mapstructure:"backlog_rate" doc:"Late half-hours and history, at most so many messages a second; 0: as fast as they go."`
+	Selftest   time.Duration `mapstructure:"selftest" doc:"How long a message to the agent itself may take to come back from the broker; 0s: none is sent."`
+	MaxAge     time.Duration `mapstructure:"max_age" doc:"Longest life of a connection, give or take a tenth."`
+	Failover   int           `mapstructure:"failover_after" doc:"Failures in a row after which the next of brokers is tried."`
+	Failback   time.Duration `mapstructure:"failback" doc:"How long until the first of brokers is looked for again, up to half as much more."`
+}
+
+// All returns the brokers in order.
+func (u *Uplink) All() []string {
+	if len(u.Brokers) > 0 {
+		return u.Brokers
+	}
+	return []string{u.Broker}
+}
+
+// Secure reports whether any broker is reached over TLS.
+func (u *Uplink) Secure() bool {
+	return slices.ContainsFunc(u.All(), func(b string) bool { return strings.HasPrefix(b, "ssl://") })
 }
 
 // TLS names the files of a mutual TLS session.
@@ -235,6 +256,7 @@ func Default() Config {
 		Uplink: Uplink{
 			Prefix: "lv/v1/{agent}", Broadcast: "lv/v1/_all/cmd/heartbeat", Payload: "json", KeepAlive: 15 * time.Second,
 			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second, Spread: mostSpread,
+			Backlog: 20, Selftest: 10 * time.Second, MaxAge: 24 * time.Hour, Failover: 3, Failback: 30 * time.Minute,
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}

@@ -322,26 +322,30 @@ func (c *Config) validateTimes(s *Source) {
 }
 
 func (c *Config) validateUplink(s *Source) {
-	u, err := url.Parse(c.Uplink.Broker)
-	switch {
-	case c.Uplink.Broker == "":
-		s.add("uplink.broker", "must be the broker's address, like ssl://broker.example:8883")
-	case err != nil || u.Host == "" || u.Port() == "":
-		s.add("uplink.broker", "must be tcp://host:port or ssl://host:port, not %q", c.Uplink.Broker)
-	case u.User != nil:
-		s.add("uplink.broker", "must hold no password; the agent is known by its certificate")
-	case u.Scheme == "tcp":
-		if !c.Uplink.AllowPlain && !loopback(u.Hostname()) {
-			s.add("uplink.broker", "plain tcp to another machine; use ssl:// with uplink.tls, or set uplink.allow_plain on a test network")
+	switch up := &c.Uplink; {
+	case up.Broker != "" && len(up.Brokers) > 0:
+		s.add("uplink.brokers", "broker and brokers exclude each other")
+	case len(up.Brokers) > mostBrokers:
+		s.add("uplink.brokers", "must be at most %d, not %d", mostBrokers, len(up.Brokers))
+	case len(up.Brokers) > 0:
+		for i, b := range up.Brokers {
+			at := fmt.Sprintf("uplink.brokers[%d]", i)
+			c.validateBroker(s, at, b)
+			if slices.Contains(up.Brokers[:i], b) {
+				s.add(at, "%s is there twice", b)
+			}
 		}
-	case u.Scheme == "ssl":
+	case up.Broker == "":
+		s.add("uplink.broker", "must be the broker's address, like ssl://broker.example:8883")
+	default:
+		c.validateBroker(s, "uplink.broker", up.Broker)
+	}
+	if c.Uplink.Secure() {
 		for _, f := range []struct{ key, file string }{{"ca", c.Uplink.TLS.CA}, {"cert", c.Uplink.TLS.Cert}, {"key", c.Uplink.TLS.Key}} {
 			if f.file == "" {
 				s.add("uplink.tls."+f.key, "must name a file: ssl:// is mutual")
 			}
 		}
-	default:
-		s.add("uplink.broker", "must be tcp:// or ssl://, not %q", u.Scheme)
 	}
 	s.oneOf("uplink.payload", c.Uplink.Payload, "json")
 	if !strings.Contains(c.Uplink.Prefix, "{agent}") || strings.ContainsAny(c.Uplink.Prefix, "+#") {
@@ -354,6 +358,29 @@ func (c *Config) validateUplink(s *Source) {
 	s.spanOf("uplink.watchdog", c.Uplink.Watchdog, time.Second, time.Hour)
 	s.spanOf("uplink.backoff_min", c.Uplink.BackoffMin, 10*time.Millisecond, time.Hour)
 	s.spanOf("uplink.backoff_max", c.Uplink.BackoffMax, c.Uplink.BackoffMin, time.Hour)
+	s.between("uplink.backlog_rate", c.Uplink.Backlog, 0, 10_000)
+	s.spanOf("uplink.selftest", c.Uplink.Selftest, 0, 5*time.Minute)
+	s.spanOf("uplink.max_age", c.Uplink.MaxAge, time.Second, 30*24*time.Hour)
+	s.between("uplink.failover_after", c.Uplink.Failover, 1, 100)
+	s.spanOf("uplink.failback", c.Uplink.Failback, time.Second, 7*24*time.Hour)
+}
+
+const mostBrokers = 8
+
+func (c *Config) validateBroker(s *Source, at, broker string) {
+	u, err := url.Parse(broker)
+	switch {
+	case err != nil || u.Host == "" || u.Port() == "":
+		s.add(at, "must be tcp://host:port or ssl://host:port, not %q", broker)
+	case u.User != nil:
+		s.add(at, "must hold no password; the agent is known by its certificate")
+	case u.Scheme == "tcp":
+		if !c.Uplink.AllowPlain && !loopback(u.Hostname()) {
+			s.add(at, "plain tcp to another machine; use ssl:// with uplink.tls, or set uplink.allow_plain on a test network")
+		}
+	case u.Scheme != "ssl":
+		s.add(at, "must be tcp:// or ssl://, not %q", u.Scheme)
+	}
 }
 
 func loopback(host string) bool {

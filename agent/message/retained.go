@@ -36,6 +36,15 @@ func AppendStatus(dst []byte, agent string, s *Status) []byte {
 	return w.b
 }
 
+// AppendSelftest appends a message that the agent sends to itself.
+func AppendSelftest(dst []byte, agent, nonce string, t time.Time) []byte {
+	w := head(dst, agent)
+	w.text("nonce", nonce)
+	w.instant("t", t)
+	w.shut()
+	return w.b
+}
+
 // Meta describes the agent's ways once, so that records need not.
 type Meta struct {
 	Schema string // version of the messages' schemas

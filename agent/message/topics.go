@@ -45,6 +45,10 @@ func (t Topics) Status() string { return t.up + "status" }
 // Meta is the retained topic that describes ways, units and thresholds.
 func (t Topics) Meta() string { return t.up + "meta" }
 
+// Selftest is the topic that the agent both sends to and listens to, to see that
+// the broker passes on what it acknowledges.
+func (t Topics) Selftest() string { return t.up + "selftest" }
+
 // Failsafe is the retained topic of the failsafe state of each way.
 func (t Topics) Failsafe() string { return t.up + "failsafe" }
 

@@ -145,6 +145,7 @@ type script struct {
 	subscribed byte                              // code of each SUBACK
 	puback     func(*packets.PublishPacket) bool // nil: always
 	hangUp     bool                              // after the SUBACK
+	accepted   func(net.Conn)
 
 	mu       sync.Mutex
 	conns    int
@@ -169,6 +170,9 @@ func startScript(t *testing.T, s *script) *script {
 			s.mu.Lock()
 			s.conns++
 			s.held = nil
+			if s.accepted != nil {
+				s.accepted(conn)
+			}
 			s.mu.Unlock()
 			t.Cleanup(func() { conn.Close() })
 			served.Go(func() { s.serve(conn) })

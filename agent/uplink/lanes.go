@@ -103,9 +103,12 @@ func rank(class message.Class, late bool) int {
 	case class == message.HalfHour && !late:
 		return 4
 	default:
-		return 5
+		return hasTime
 	}
 }
+
+// hasTime is the rank of what nobody waits for.
+const hasTime = 5
 
 // choice is the record to send next.
 type choice struct {

@@ -3,7 +3,6 @@ package uplink
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -69,13 +68,26 @@ type session struct {
 	lost   chan error // sent to once, after every token of the client is done
 	gone   bool       // lost was heard, or nobody needs it any more
 
+	began    time.Time
+	first    *url.URL // the broker to go back to; nil: this is it
+	scout    sync.WaitGroup
+	looked   chan error // what the scout found
+	age      time.Time  // when the connection is too old
+	failback time.Time  // when to look for the first broker
+	identity string     // that it was opened with
+	renew    time.Time  // when to use a new one; zero: there is none
+	checked  time.Time  // the identity was looked at
+
+	test selftest
+	rate throttle
+
 	connMu sync.Mutex // the library dials on a goroutine of its own
 	conn   net.Conn
 
 	lanes   lanes
 	unread  bool // a stream could not be read; the log has it
 	flights []flight
-	first   int // index of the oldest flight
+	oldest  int // index of the oldest flight
 	flying  int
 	backlog int // flights that are backlog, and their octets
 	octets  int
@@ -83,14 +95,22 @@ type session struct {
 
 func newSession(u *Uplink, broker *url.URL) *session {
 	return &session{
-		u: u, broker: broker, lost: make(chan error, 1),
+		u: u, broker: broker, lost: make(chan error, 1), looked: make(chan error, 1),
 		lanes:   lanes{box: u.box, after: u.cfg.HalfHourAfter, byName: make(map[string]*lane)},
 		flights: make([]flight, u.cfg.Window),
+		test:    selftest{wait: u.cfg.Selftest, echoes: make(chan string, 1)},
+		rate:    throttle{rate: u.cfg.BacklogRate},
 	}
 }
 
 // run connects, subscribes and sends until ctx ends or the connection does.
 func (s *session) run(ctx context.Context) error {
+	if s.u.cfg.Identity != nil {
+		s.identity = s.u.cfg.Identity()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.scout.Wait()
+	defer cancel()
 	if err := s.connect(ctx); err != nil {
 		return &stageError{unreachable, err}
 	}
@@ -98,15 +118,25 @@ func (s *session) run(ctx context.Context) error {
 		s.drop()
 		return &stageError{refused, err}
 	}
+	s.began = time.Now()
+	s.plan()
 	s.u.resendRetained()
 	s.u.began()
-	if err := s.send(ctx); err != nil {
+	err := s.send(ctx)
+	switch {
+	case err == nil:
+		s.finish(true)
+	case planned(err):
+		// Elsewhere the agent is gone from here; on the same broker nobody needs to
+		// know.
+		s.finish(errors.Is(err, errFailback))
+		return err
+	default:
 		if cause := s.drop(); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w (%w)", err, cause)
 		}
 		return &stageError{lost, err}
 	}
-	s.finish()
 	return nil
 }
 
@@ -149,37 +179,11 @@ func (s *session) connect(ctx context.Context) error {
 }
 
 func (s *session) dial(ctx context.Context, broker *url.URL) (net.Conn, error) {
-	cfg := &s.u.cfg
-	port, secure := "1883", false
-	switch broker.Scheme {
-	case "tls", "ssl", "mqtts":
-		port, secure = "8883", true
-	}
-	if p := broker.Port(); p != "" {
-		port = p
-	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(broker.Hostname(), port))
+	conn, err := s.u.cfg.open(ctx, broker)
 	if err != nil {
 		return nil, err
 	}
-	if secure {
-		settings := cfg.TLS.Clone()
-		if settings == nil {
-			settings = new(tls.Config)
-		}
-		if settings.ServerName == "" {
-			settings.ServerName = broker.Hostname()
-		}
-		secured := tls.Client(conn, settings)
-		if err := secured.HandshakeContext(ctx); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		conn = secured
-	}
+	conn = newLink(conn, s.u.cfg.WriteTimeout)
 	s.connMu.Lock()
 	s.conn = conn
 	s.connMu.Unlock()
@@ -234,6 +238,9 @@ func (s *session) subscribe(ctx context.Context) error {
 	if b := topics.Broadcast(); b != "" {
 		filters[b] = 1
 	}
+	if s.test.wait > 0 {
+		filters[topics.Selftest()] = 1
+	}
 	token := s.client.SubscribeMultiple(filters, nil)
 	patience := time.NewTimer(s.u.cfg.ConnectTimeout)
 	defer patience.Stop()
@@ -254,12 +261,20 @@ func (s *session) subscribe(ctx context.Context) error {
 	if code := codes[topics.Broadcast()]; code > granted {
 		s.u.cfg.Log.Warn("broadcast heartbeat refused", "topic", topics.Broadcast(), "code", code)
 	}
+	if code := codes[topics.Selftest()]; code > granted {
+		s.test.denied = true
+		s.u.setSelftest(fmt.Errorf("subscribe to %s: %w: code 0x%02x", topics.Selftest(), errSelftestDenied, code))
+	}
 	return nil
 }
 
 // hear hands over a message. It is called by the library, one at a time.
 func (s *session) hear(_ mqtt.Client, m mqtt.Message) {
 	payload := m.Payload()
+	if m.Topic() == s.u.cfg.Topics.Selftest() {
+		s.test.echo(payload)
+		return
+	}
 	payload = payload[:min(len(payload), message.MaxPayload+1)]
 	s.u.deliver(Inbound{Topic: m.Topic(), Payload: bytes.Clone(payload), Retained: m.Retained(), Arrived: time.Now()})
 }
@@ -271,6 +286,8 @@ func (s *session) send(ctx context.Context) error {
 	}
 	sweep := time.NewTicker(s.u.cfg.Sweep)
 	defer sweep.Stop()
+	pause := time.NewTimer(time.Hour) // while the backlog's rate has it wait
+	defer pause.Stop()
 	for {
 		// An alarm that was committed meanwhile must be seen before the next
 		// choice is made.
@@ -287,8 +304,14 @@ func (s *session) send(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if s.publishNext() {
+		sent, wait := s.publishNext()
+		if sent {
 			continue
+		}
+		var later <-chan time.Time
+		if wait > 0 {
+			pause.Reset(wait)
+			later = pause.C
 		}
 		select {
 		case <-ctx.Done():
@@ -301,9 +324,20 @@ func (s *session) send(ctx context.Context) error {
 				return err
 			}
 		case <-s.u.changed:
+		case <-later:
 		case <-s.oldestDone():
+		case nonce := <-s.test.echoes:
+			s.hearEcho(nonce)
+		case err := <-s.looked:
+			if err == nil {
+				return errFailback
+			}
+			s.u.cfg.Log.Debug("first broker still unreachable", "broker", s.first.Redacted(), "err", err)
 		case <-sweep.C:
 			if err := s.watch(); err != nil {
+				return err
+			}
+			if err := s.appointments(ctx); err != nil {
 				return err
 			}
 			if err := s.lanes.refresh(); err != nil {
@@ -319,8 +353,55 @@ func (s *session) watch() error {
 	if s.flying == 0 {
 		return nil
 	}
-	if age := time.Since(s.flights[s.first].sent); age > s.u.cfg.Watchdog {
+	if age := time.Since(s.flights[s.oldest].sent); age > s.u.cfg.Watchdog {
 		return fmt.Errorf("publish: %w in %s", errNoAck, age.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// identityEvery is how often the files of the certificate are looked at.
+const identityEvery = time.Minute
+
+// plan sets the times of this connection. All of them are drawn, so that a fleet
+// that connected together does not go together.
+func (s *session) plan() {
+	cfg := &s.u.cfg
+	s.age = s.began.Add(cfg.MaxAge - cfg.MaxAge/10 + cfg.Draw(cfg.MaxAge/5))
+	s.failback = s.began.Add(cfg.Failback + cfg.Draw(cfg.Failback/2))
+	s.checked = s.began
+}
+
+// appointments does what is due at a time and returns why the connection should
+// end, if it should.
+func (s *session) appointments(ctx context.Context) error {
+	cfg, now := &s.u.cfg, time.Now()
+	s.watchSelftest(now)
+	if now.Sub(s.began) >= takeoverWithin && s.u.setDuplicate(false) {
+		cfg.Log.Info("broker keeps the connection again", "client", cfg.ClientID)
+	}
+	if cfg.Identity != nil && s.renew.IsZero() && now.Sub(s.checked) >= identityEvery {
+		s.checked = now
+		if cfg.Identity() != s.identity {
+			s.renew = now.Add(cfg.Draw(cfg.RenewSpread))
+			cfg.Log.Info("new certificate; a new connection follows", "in", s.renew.Sub(now).Round(time.Second))
+		}
+	}
+	switch {
+	case now.After(s.age):
+		return errAge
+	case !s.renew.IsZero() && now.After(s.renew):
+		return errRenewed
+	case s.first != nil && now.After(s.failback) && len(s.looked) == 0:
+		s.failback = now.Add(cfg.Failback + cfg.Draw(cfg.Failback/2))
+		// Looked at before the connection that works is given up. It is only dialled:
+		// a session there would be a second one.
+		s.scout.Go(func() {
+			conn, err := cfg.open(ctx, s.first)
+			if err == nil {
+				conn.Close()
+			}
+			s.looked <- err
+		})
 	}
 	return nil
 }
@@ -331,7 +412,7 @@ func (s *session) oldestDone() <-chan struct{} {
 	if s.flying == 0 {
 		return nil
 	}
-	return s.flights[s.first].token.Done()
+	return s.flights[s.oldest].token.Done()
 }
 
 // settle passes acknowledgements on, oldest first. A token that is done with an
@@ -339,7 +420,7 @@ func (s *session) oldestDone() <-chan struct{} {
 func (s *session) settle() error {
 	acked := uint64(0)
 	for s.flying > 0 {
-		f := &s.flights[s.first]
+		f := &s.flights[s.oldest]
 		select {
 		case <-f.token.Done():
 		default:
@@ -357,7 +438,7 @@ func (s *session) settle() error {
 			s.backlog--
 			s.octets -= len(f.payload)
 		}
-		s.first = (s.first + 1) % len(s.flights)
+		s.oldest = (s.oldest + 1) % len(s.flights)
 		s.flying--
 		acked++
 	}
@@ -371,16 +452,22 @@ func (s *session) noteAcked(n uint64) {
 	}
 }
 
-// publishNext publishes the most urgent message there is room for, if any.
-func (s *session) publishNext() bool {
+// publishNext publishes the most urgent message there is room for, if any. Where
+// only the backlog's rate is against it, it returns how long to wait.
+func (s *session) publishNext() (sent bool, wait time.Duration) {
 	if s.flying == len(s.flights) {
-		return false
+		return false, 0
 	}
 	f := s.free()
 	if topic, payload, ok := s.u.nextRetained(f.payload[:0]); ok {
 		f.lane, f.n, f.backlog, f.payload = nil, 0, false, payload
 		s.publish(f, topic, true)
-		return true
+		return true, 0
+	}
+	if flying := s.flying; s.test.wait > 0 {
+		if s.beginSelftest(time.Now()); s.flying > flying {
+			return true, 0
+		}
 	}
 	now := s.u.cfg.Now()
 	c, found, err := s.lanes.choose(now)
@@ -389,23 +476,29 @@ func (s *session) publishNext() bool {
 		s.u.cfg.Log.Error("store not readable", "err", err)
 	}
 	if !found {
-		return false
+		return false, 0
 	}
 	r := c.record
+	// Nothing more urgent is there, or it would have been chosen.
 	if c.backlog && (s.backlog >= s.u.cfg.BacklogWindow || s.backlog > 0 && s.octets+len(r.Body) > s.u.cfg.BacklogBytes) {
-		// Nothing more urgent is there, or it would have been chosen.
-		return false
+		return false, 0
+	}
+	if c.rank == hasTime {
+		if wait := s.rate.wait(time.Now()); wait > 0 {
+			return false, wait
+		}
+		s.rate.take()
 	}
 	c.lane.read++
 	f.lane, f.n, f.backlog = c.lane, r.N, c.backlog
 	f.payload = message.Seal(f.payload[:0], r.Body, r.Stream, r.N, r.G)
 	s.publish(f, s.u.cfg.Topics.Route(r.Stream, r.At, now), false)
-	return true
+	return true, 0
 }
 
 // free returns the place of the next flight; the caller has seen that there is
 // one.
-func (s *session) free() *flight { return &s.flights[(s.first+s.flying)%len(s.flights)] }
+func (s *session) free() *flight { return &s.flights[(s.oldest+s.flying)%len(s.flights)] }
 
 // publish hands a message to the library. That can take as long as the write
 // timeout, after which the message may have been sent or not; its token is then
@@ -422,17 +515,17 @@ func (s *session) publish(f *flight, topic string, keep bool) {
 }
 
 // finish ends the session in order: no more records, but what is in flight, the
-// retained messages that changed, and the farewell.
-func (s *session) finish() {
+// retained messages that changed, and the farewell where it is one.
+func (s *session) finish(farewell bool) {
 	deadline := time.NewTimer(s.u.cfg.StopWait)
 	defer deadline.Stop()
-	said := false
+	said := !farewell
 	for {
 		if s.settle() != nil {
 			s.drop()
 			return
 		}
-		if f := s.free(); s.flying < len(s.flights) && !said {
+		if f := s.free(); farewell && s.flying < len(s.flights) && !said {
 			topic, payload, ok := s.u.nextRetained(f.payload[:0])
 			if !ok && s.flying == 0 {
 				topic, payload, ok, said = s.u.cfg.Topics.Status(), s.farewell(), true, true

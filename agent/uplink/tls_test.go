@@ -56,7 +56,7 @@ func TestTLS(t *testing.T) {
 	box := newOutbox()
 	box.fill("hh/W3", now, 3)
 	r := start(t, addr, box, func(c *Config) {
-		c.Broker, c.TLS = "tls://"+addr, &tls.Config{}
+		c.Brokers, c.TLS = []string{"tls://" + addr}, func() (*tls.Config, error) { return new(tls.Config), nil }
 	})
 	eventually(t, "two refusals", func() bool { return r.draws.Load() >= 2 })
 	if e := r.State().LastError; !strings.Contains(e, "certificate") || b.count() != 0 {
@@ -64,7 +64,10 @@ func TestTLS(t *testing.T) {
 	}
 	r.stop(t)
 	start(t, addr, box, func(c *Config) {
-		c.Broker, c.TLS = "tls://"+addr, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}}
+		c.Brokers = []string{"tls://" + addr}
+		c.TLS = func() (*tls.Config, error) {
+			return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}}, nil
+		}
 	})
 	eventually(t, "all acknowledged", func() bool { return box.acked("hh/W3") == 3 })
 	complete(t, b.all(), "hh/W3", 3)

@@ -27,10 +27,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 
 	"lvagent/agent/message"
@@ -87,9 +90,15 @@ type Inbound struct {
 // Config says how to hold the session. Every zero duration and number stands
 // for its default.
 type Config struct {
-	Broker   string // tcp://host:1883 or tls://host:8883, user and password where the broker wants them
+	// Brokers are tried in order: tcp://host:1883 or tls://host:8883, with user and
+	// password where the broker wants them. There is one session at a time.
+	Brokers  []string
 	ClientID string // the agent's id
-	TLS      *tls.Config
+	// TLS makes the settings of one handshake, so that certificates are read anew
+	// each time. The broker's name is put in by the uplink, and is verified.
+	TLS func() (*tls.Config, error)
+	// Identity changes when there is a new certificate to connect with; nil: never.
+	Identity func() string
 	Topics   message.Topics
 	Will     []byte // the status that the broker publishes if the agent vanishes
 
@@ -106,6 +115,11 @@ type Config struct {
 	BackoffMin     time.Duration // 1 s
 	BackoffMax     time.Duration // 60 s
 	Settled        time.Duration // 10 s: a connection lost before counts as failed
+	Selftest       time.Duration // how long its echo may take; 0: no self-test
+	MaxAge         time.Duration // 24 h, give or take a tenth: then a new connection
+	RenewSpread    time.Duration // 10 min: longest wait before a new certificate is used
+	FailoverAfter  int           // 3 failures in a row, then the next broker
+	Failback       time.Duration // 30 min, up to half as much again: then the first broker is looked for
 
 	// HalfHourAfter is how long after it was due a half-hour waits for its site's
 	// turn, so that not all sites send theirs at once. Nothing else waits.
@@ -118,6 +132,11 @@ type Config struct {
 	Window        int // 16
 	BacklogWindow int // 8
 	BacklogBytes  int // 32 KiB
+	BacklogRate   int // late half-hours and history, messages a second; 0: as fast as they go
+
+	// Dial opens a connection; nil: the system's, on which the kernel gives up what
+	// is not acknowledged for as long as Watchdog.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	Now  func() time.Time                       // the wall clock, for what is late; nil: the system's
 	Draw func(most time.Duration) time.Duration // a random wait from 0 to most; nil: the runtime's dice
@@ -139,6 +158,9 @@ func (c *Config) defaults() {
 		{&c.BackoffMin, time.Second},
 		{&c.BackoffMax, 60 * time.Second},
 		{&c.Settled, 10 * time.Second},
+		{&c.MaxAge, 24 * time.Hour},
+		{&c.RenewSpread, 10 * time.Minute},
+		{&c.Failback, 30 * time.Minute},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -147,7 +169,7 @@ func (c *Config) defaults() {
 	for _, n := range []struct {
 		field *int
 		value int
-	}{{&c.Window, 16}, {&c.BacklogWindow, 8}, {&c.BacklogBytes, 32 << 10}} {
+	}{{&c.Window, 16}, {&c.BacklogWindow, 8}, {&c.BacklogBytes, 32 << 10}, {&c.FailoverAfter, 3}} {
 		if *n.field == 0 {
 			*n.field = n.value
 		}
@@ -160,6 +182,9 @@ func (c *Config) defaults() {
 	if c.Draw == nil {
 		c.Draw = func(most time.Duration) time.Duration { return rand.N(most + 1) }
 	}
+	if c.Dial == nil {
+		c.Dial = dialer(c.Watchdog).DialContext
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -167,23 +192,31 @@ func (c *Config) defaults() {
 
 var (
 	errBacklogWindow = errors.New("the backlog's window must be smaller than the whole, or an alarm finds no place")
+	errNoBroker      = errors.New("no broker")
 	errNoWill        = errors.New("no will: nobody would learn that the agent vanished")
 )
 
-func (c *Config) validate() (*url.URL, error) {
-	broker, err := url.Parse(c.Broker)
-	if err != nil {
-		// The error repeats the address, and with it a password.
-		return nil, errors.New("broker address is not a URL")
-	}
-	switch broker.Scheme {
-	case "tcp", "mqtt", "tls", "ssl", "mqtts":
-	default:
-		return nil, fmt.Errorf("broker %s: scheme is none of tcp, tls", broker.Redacted())
+func (c *Config) validate() ([]*url.URL, error) {
+	var all []*url.URL
+	for _, raw := range c.Brokers {
+		broker, err := url.Parse(raw)
+		if err != nil {
+			// The error repeats the address, and with it a password.
+			return nil, errors.New("broker address is not a URL")
+		}
+		switch broker.Scheme {
+		case "tcp", "mqtt", "tls", "ssl", "mqtts":
+		default:
+			return nil, fmt.Errorf("broker %s: scheme is none of tcp, tls", broker.Redacted())
+		}
+		if broker.Hostname() == "" {
+			return nil, fmt.Errorf("broker %s: no host", broker.Redacted())
+		}
+		all = append(all, broker)
 	}
 	switch {
-	case broker.Hostname() == "":
-		return nil, fmt.Errorf("broker %s: no host", broker.Redacted())
+	case len(all) == 0:
+		return nil, errNoBroker
 	case !message.ValidAgent(c.ClientID):
 		return nil, fmt.Errorf("client id %q: not an agent's id", c.ClientID)
 	case len(c.Will) == 0:
@@ -191,7 +224,7 @@ func (c *Config) validate() (*url.URL, error) {
 	case c.BacklogWindow >= c.Window:
 		return nil, fmt.Errorf("window %d, backlog %d: %w", c.Window, c.BacklogWindow, errBacklogWindow)
 	}
-	return broker, nil
+	return all, nil
 }
 
 // State is what can be seen of the session from outside.
@@ -204,6 +237,11 @@ type State struct {
 	Reconnects  uint64 // connections after the first
 	QuickLosses int    // connections in a row that were lost before they settled
 	LastError   string // of the last attempt or connection that failed
+	Broker      string // the one that is tried or connected, without a password
+	Selftest    string // what is wrong with the way to the broker and back; empty: nothing is known to be
+	// Duplicate says that the broker closes one connection after another, as it
+	// does when another client uses this id.
+	Duplicate bool
 }
 
 // Uplink is the session with the broker, across any number of connections.
@@ -217,10 +255,6 @@ type Uplink struct {
 	state    State
 	retained []retained // in the order in which they are sent after a connect
 }
-
-// quickLossAlarm is how many connections in a row must be lost at once before
-// the log says what it looks like.
-const quickLossAlarm = 5
 
 // New returns an uplink that sends from box and hands what it hears to deliver.
 // Deliver must not wait: while it does, no acknowledgement is read.
@@ -241,24 +275,43 @@ func (u *Uplink) State() State {
 // disconnects. It returns an error only where the configuration is at fault. A
 // broker that is absent is not one: Run keeps trying.
 func (u *Uplink) Run(ctx context.Context) error {
-	broker, err := u.cfg.validate()
+	all, err := u.cfg.validate()
 	if err != nil {
 		return fmt.Errorf("start uplink: %w", err)
 	}
+	choice, lost := brokers{all: all}, losses{}
 	failures, reported := 0, stage("")
 	for {
+		broker := choice.now()
 		began := time.Now()
 		s := newSession(u, broker)
+		if choice.at > 0 {
+			s.first = choice.all[0]
+		}
+		u.trying(broker)
 		err := s.run(ctx)
 		if ctx.Err() != nil {
 			err = nil // ordered
 		}
-		connected := u.ended(err, time.Since(began))
+		lasted := time.Since(began)
+		connected := u.ended(err, lasted)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if connected && time.Since(began) >= u.cfg.Settled {
-			failures = 0
+		if planned(err) {
+			u.cfg.Log.Info("broker connection ended in order", "broker", broker.Redacted(), "why", err.Error())
+			if errors.Is(err, errFailback) {
+				choice.at = 0
+			}
+			failures, choice.failed = 0, 0
+			continue
+		}
+		if connected && hungUp(err) && lost.add(time.Now()) && u.setDuplicate(true) {
+			u.cfg.Log.Error("broker closes one connection after another: another client may use this id", "client", u.cfg.ClientID,
+				"count", takeovers, "within", takeoverWithin)
+		}
+		if connected && lasted >= u.settled() {
+			failures, choice.failed = 0, 0
 		}
 		failures++
 		// Logged once per kind of failure until a connection comes about.
@@ -269,8 +322,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 			u.cfg.Log.Debug("broker "+string(at), "broker", broker.Redacted(), "err", err, "attempt", failures)
 		}
 		reported = at
-		if n := u.State().QuickLosses; connected && n == quickLossAlarm {
-			u.cfg.Log.Error("connections end at once: another client may use this id", "client", u.cfg.ClientID, "count", n)
+		if choice.fail(u.cfg.FailoverAfter) {
+			u.cfg.Log.Warn("next broker", "broker", choice.now().Redacted(), "after", u.cfg.FailoverAfter)
+			reported = ""
 		}
 		wait := time.NewTimer(u.backoff(failures))
 		select {
@@ -280,6 +334,36 @@ func (u *Uplink) Run(ctx context.Context) error {
 		case <-wait.C:
 		}
 	}
+}
+
+// hungUp reports whether the far end closed the connection.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// settled is how long a connection must have lasted to count as good: longer
+// where two clients seem to throw each other out.
+func (u *Uplink) settled() time.Duration {
+	if u.State().Duplicate {
+		return max(u.cfg.Settled, takeoverWithin)
+	}
+	return u.cfg.Settled
+}
+
+// setDuplicate notes whether another client seems to use our id, and reports a
+// change.
+func (u *Uplink) setDuplicate(is bool) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	was := u.state.Duplicate
+	u.state.Duplicate = is
+	return is != was
+}
+
+func (u *Uplink) trying(broker *url.URL) {
+	u.mu.Lock()
+	u.state.Broker = broker.Redacted()
+	u.mu.Unlock()
 }
 
 // backoff draws the wait after a number of failures in a row. The whole wait is

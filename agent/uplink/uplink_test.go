@@ -61,7 +61,7 @@ func start(t *testing.T, addr string, box *outbox, change func(*Config)) *rig {
 	t.Helper()
 	r := &rig{box: box, log: new(lines), done: make(chan error, 1)}
 	cfg := Config{
-		Broker: "tcp://" + addr, ClientID: agentID, Topics: topics,
+		Brokers: []string{"tcp://" + addr}, ClientID: agentID, Topics: topics,
 		Will:         []byte(`{"state":"offline","why":"will"}`),
 		Farewell:     func() []byte { return []byte(`{"state":"offline","why":"farewell"}`) },
 		WriteTimeout: time.Second, Watchdog: 20 * time.Second, Sweep: 5 * time.Millisecond,
@@ -219,7 +219,7 @@ func TestStatusAndMetaFirst(t *testing.T) {
 	s := startScript(t, &script{})
 	r := &rig{box: box, log: new(lines)}
 	r.Uplink = New(Config{
-		Broker: "tcp://" + s.addr, ClientID: agentID, Topics: topics, Will: []byte("{}"), BackoffMin: time.Millisecond,
+		Brokers: []string{"tcp://" + s.addr}, ClientID: agentID, Topics: topics, Will: []byte("{}"), BackoffMin: time.Millisecond,
 		BackoffMax: time.Millisecond, Now: func() time.Time { return now },
 	}, box, func(Inbound) {})
 	r.Retain(topics.Groups(), []byte("g1"))
@@ -606,16 +606,17 @@ func TestStoreReplaced(t *testing.T) {
 }
 
 func TestConfigurationFaults(t *testing.T) {
-	good := Config{Broker: "tcp://h:1", ClientID: agentID, Topics: topics, Will: []byte("{}")}
+	good := Config{Brokers: []string{"tcp://h:1"}, ClientID: agentID, Topics: topics, Will: []byte("{}")}
 	for want, change := range map[string]func(*Config){
-		"scheme is none of tcp, tls":         func(c *Config) { c.Broker = "http://h" },
-		"broker address is not a URL":        func(c *Config) { c.Broker = "tcp://u:secret@h:x" },
-		"no host":                            func(c *Config) { c.Broker = "tcp://:1883" },
+		"scheme is none of tcp, tls":         func(c *Config) { c.Brokers[0] = "http://h" },
+		"broker address is not a URL":        func(c *Config) { c.Brokers[0] = "tcp://u:secret@h:x" },
+		"no host":                            func(c *Config) { c.Brokers[0] = "tcp://:1883" },
 		`client id "a/b": not an agent's id`: func(c *Config) { c.ClientID = "a/b" },
 		"no will":                            func(c *Config) { c.Will = nil },
 		"an alarm finds no place":            func(c *Config) { c.BacklogWindow = 16 },
 	} {
 		cfg := good
+		cfg.Brokers = slices.Clone(good.Brokers)
 		change(&cfg)
 		err := New(cfg, newOutbox(), nil).Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
