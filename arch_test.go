@@ -27,7 +27,7 @@ var below = map[string][]string{
 	"agent/cli":                {"agent", "agent/socket", "configs"},
 	"agent/socket":             {},
 	"agent/clock":              {"meter"},
-	"agent/core":               {"agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window"},
+	"agent/core":               {"agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window"},
 	"agent/message":            {"meter"},
 	"agent/outbox":             {"agent/message", "agent/uplink", "buffer", "configs"},
 	"agent/poll":               {"meter"},

@@ -80,7 +80,7 @@ func New(site *Site, o Options) (*Agent, error) {
 		a.log.Error("device seed not kept; this run has one of its own", "err", err)
 	}
 	engine := failsafe.NewEngine(cfg.Engine(seed))
-	clk := clock.New(cfg.Clock.Source)
+	clk := clock.New(clock.Config{Source: cfg.Clock.Source, Holdover: cfg.Clock.Holdover, Now: a.now, Wall: a.wall})
 	file, state := a.resume(engine, clk)
 
 	boot := make([]byte, 8)
@@ -90,7 +90,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	hash := sha256.Sum256(site.Text)
 	a.status = message.Status{
 		State: message.Online, Boot: hex.EncodeToString(boot), Since: a.wall(), Version: Version,
-		Config: "sha256:" + hex.EncodeToString(hash[:8]), Clock: clk.State(),
+		Config: "sha256:" + hex.EncodeToString(hash[:8]), Clock: clk.State().Clock,
 	}
 	a.buildUplink()
 	a.saver = statefile.NewSaver(file, a.log, func(v uint64) { a.loop.Saved(v) })
@@ -122,7 +122,8 @@ func (a *Agent) resume(engine *failsafe.Engine, clk *clock.Source) (*statefile.F
 			broken = true
 			continue
 		}
-		state := engine.Resume(old, a.now(), a.wall(), clk.State())
+		clk.SetFloor(old.Floor) // before anybody believes the clock
+		state := engine.Resume(old, a.now(), a.wall(), clk.State().Clock)
 		state.Lost = state.Lost || broken
 		a.log.Info("failsafe state resumed", "stored", old.Wall, "planned", old.Stopped, "limits", len(state.Commands))
 		return file, state

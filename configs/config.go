@@ -65,7 +65,7 @@ func current(kva float64) meter.Milliamps { return meter.Milliamps(kva * 1e6 / (
 
 // Clock is the source of wall-clock time.
 type Clock struct {
-	Source   string        `mapstructure:"source" doc:"kernel: ask the kernel whether time is synchronised. assume: take it as right, and say so in each record."`
+	Source   string        `mapstructure:"source" doc:"kernel: ask the kernel whether time is synchronised. assume: take it as right, and say so in each record. Neither is believed before a time that was trusted once."`
 	Holdover time.Duration `mapstructure:"holdover" doc:"How long a clock that was synchronised is still trusted without its source."`
 }
 

@@ -174,7 +174,7 @@ func (r *run) admit(id, command, issuer, hash string, epoch, seq uint64, retaine
 	switch {
 	case !r.fresh(issuer, epoch, seq):
 		code = Replay
-	case !r.clock.Trusted() && absolute:
+	case absolute && (r.suspect || !r.clock.Trusted()):
 		code = ClockUntrusted
 	case r.clock.Trusted() && r.wall.After(expires):
 		code = Stale
@@ -447,7 +447,7 @@ func (r *run) lifecycle() {
 				continue
 			}
 			length := c.Duration
-			if left := c.EndWall.Sub(r.wall); c.Restored && r.clock.Trusted() && left < length {
+			if left := c.EndWall.Sub(r.wall); c.Restored && r.clock.Trusted() && !r.suspect && left < length {
 				length = max(0, left) // it was due while the agent was down
 			}
 			c.Latest = r.now + length
@@ -457,7 +457,7 @@ func (r *run) lifecycle() {
 			r.ev.Store = true
 		}
 		over := r.now >= c.End
-		if c.Restored && over && r.clock.Trusted() && r.wall.Before(c.EndWall) && r.now < c.Latest {
+		if c.Restored && over && r.now < c.Latest && (r.suspect || r.clock.Trusted() && r.wall.Before(c.EndWall)) {
 			over = false
 		}
 		if over {

@@ -161,6 +161,9 @@ type Inputs struct {
 	Feedback   []Feedback
 	Loads      []Load
 	Clock      meter.Clock
+	// Suspect is set while the wall clock, though trusted, was stepped a moment
+	// ago. It only ever holds a limit longer.
+	Suspect bool
 }
 
 // Load is what a way carries, as last measured.

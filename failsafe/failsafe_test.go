@@ -43,6 +43,9 @@ type site struct {
 	skew   time.Duration // of the wall clock, by steps
 	seq    uint64
 	clock  meter.Clock
+	// suspect: the wall clock was stepped a moment ago
+	suspect bool
+
 	load   meter.Milliamps
 	tx     [3]meter.Milliamps
 	frozen [3]bool // on W1
@@ -63,7 +66,7 @@ func (x *site) wall() time.Time { return epoch.Add(x.now + x.skew) }
 
 func (x *site) step(in Inputs) {
 	x.t.Helper()
-	in.Clock = x.clock
+	in.Clock, in.Suspect = x.clock, x.suspect
 	for _, w := range x.e.cfg.Ways {
 		l := Load{Way: w.ID, At: x.now}
 		for p := range l.I {

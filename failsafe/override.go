@@ -186,7 +186,9 @@ func (r *run) expire() {
 			wall := !r.wall.Before(o.EndWall)
 			switch {
 			case o.Kind == Release:
-				over = over || !r.clock.Trusted() || wall
+				over = over || r.suspect || !r.clock.Trusted() || wall
+			case r.suspect:
+				over = over && r.now >= o.End+overrideMostLocal
 			case r.clock.Trusted():
 				over = over && (wall || r.now >= o.End+overrideMostLocal)
 			}

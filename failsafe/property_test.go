@@ -292,6 +292,7 @@ func TestPromises(t *testing.T) {
 				steppedBack = steppedBack || by < 0
 				step(Inputs{})
 			},
+			"clock suspected or not": func(rt *rapid.T) { x.suspect = rapid.Bool().Draw(rt, "suspect") },
 			"clock lost or found": func(rt *rapid.T) {
 				x.clock = rapid.SampledFrom([]meter.Clock{meter.Unsynced, meter.Synced, meter.Holdover}).Draw(rt, "clock")
 			},

@@ -22,6 +22,9 @@ type State struct {
 	Site string
 	Mono time.Duration // of the last step
 	Wall time.Time     // of the last step
+	// Floor is the latest wall time that was trusted, to a minute; the engine
+	// only keeps it. No earlier time is believed after a restart.
+	Floor time.Time
 	// Stopped is set by Stop: the process ended in order and outputs were left
 	// at their rest state.
 	Stopped bool
@@ -203,7 +206,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 	bumpless := old.Stopped && clock.Trusted() && down >= 0 && down < e.cfg.Timers.Bumpless &&
 		old.Ever && old.Mono-old.Heard+down < e.cfg.Timers.HeartbeatTimeout
 	s.Tokens, s.Sequences = slices.Clone(old.Tokens), slices.Clone(old.Sequences)
-	s.Lost = old.Lost
+	s.Lost, s.Floor = old.Lost, old.Floor
 	if bumpless {
 		s.Ever, s.Heard = true, now-(old.Mono-old.Heard+down)
 	}

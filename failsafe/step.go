@@ -17,7 +17,7 @@ import (
 func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (State, []Setpoint, Events, time.Duration) {
 	s = s.clone()
 	s.Stopped = false
-	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, loads: in.Loads}
+	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads}
 	for _, h := range in.Heartbeats {
 		r.heartbeat(h)
 	}
@@ -54,9 +54,12 @@ type run struct {
 	now   time.Duration
 	wall  time.Time
 	clock meter.Clock
-	loads []Load
-	set   []Setpoint
-	ev    Events
+	// suspect: the wall clock may be wrong. It starts a limit all the same, but
+	// it ends none, and no time that a command names is believed.
+	suspect bool
+	loads   []Load
+	set     []Setpoint
+	ev      Events
 }
 
 // heartbeat takes a token of life: from an issuer on the list, not retained,

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lvagent/agent/clock"
 	"lvagent/agent/message"
 	"lvagent/agent/outbox"
 	"lvagent/agent/uplink"
@@ -62,7 +63,7 @@ type Options struct {
 	Outputs map[string]Output // by group
 	Now     func() time.Duration
 	Wall    func() time.Time
-	Clock   func() meter.Clock
+	Clock   func() clock.State
 	Alive   func() // called at the end of each complete cycle: feeds the watchdog
 	Log     *slog.Logger
 }
@@ -104,6 +105,7 @@ type Loop struct {
 	keptAt    time.Duration // windows
 	savedAt   time.Duration // state
 	clockWas  meter.Clock
+	steps     int // of the clock, that were logged
 	readings  chan meter.Reading
 	supplies  chan meter.SupplyReading
 	inbound   chan uplink.Inbound
@@ -149,7 +151,7 @@ func New(o Options) *Loop {
 	now, wall := o.Now(), o.Wall()
 	l.buildFeeds()
 	l.buildSupply()
-	l.buildLoading(now, wall, o.Clock())
+	l.buildLoading(now, wall, o.Clock().Clock)
 	for _, g := range o.Config.Groups {
 		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
 	}
@@ -159,7 +161,7 @@ func New(o Options) *Loop {
 	l.resumeWindows(now, wall)
 	l.alarms.resume(l, now, wall)
 	l.dirty = true
-	l.clockWas = o.Clock()
+	l.clockWas = o.Clock().Clock
 	l.keptAt = -checkpointWindows // a first checkpoint at once
 	return l
 }
@@ -214,7 +216,7 @@ func (l *Loop) Saved(version uint64) {
 
 // Run decides until ctx ends, then brings the outputs to rest.
 func (l *Loop) Run(ctx context.Context) error {
-	l.closePeriods(l.Now(), l.Wall(), l.Clock()) // before the first reading: its time needs a label
+	l.closePeriods(l.Now(), l.Wall(), l.Clock().Clock) // before the first reading: its time needs a label
 	l.save()
 	l.step(failsafe.Inputs{})
 	l.actuate()
@@ -256,11 +258,7 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // tick is a complete cycle: periods that ended, limits, and what is published.
 func (l *Loop) tick(now time.Duration) {
-	wall, clock := l.Wall(), l.Clock()
-	if clock != l.clockWas {
-		l.Log.Info("clock changed", "from", l.clockWas.String(), "to", clock.String())
-		l.clockWas = clock
-	}
+	wall, clock := l.Wall(), l.watchClock()
 	if l.transformer != nil {
 		if sum := l.transformer.Tick(now); sum != nil {
 			l.feedReading(len(l.feeds)-1, sum)
@@ -289,7 +287,8 @@ func (l *Loop) tick(now time.Duration) {
 // step moves the engine and carries out what it says.
 func (l *Loop) step(in failsafe.Inputs) {
 	now, wall := l.Now(), l.Wall()
-	in.Loads, in.Clock = l.loads, l.Clock()
+	c := l.Clock()
+	in.Loads, in.Clock, in.Suspect = l.loads, c.Clock, c.Suspect
 	before := len(l.State.Commands)
 	state, set, ev, deadline := l.Engine.Step(l.State, in, now, wall)
 	l.State, l.deadline = state, deadline
@@ -357,6 +356,7 @@ func (l *Loop) say(stream string, at time.Time, body []byte, rests bool) {
 }
 
 func (l *Loop) save() {
+	l.State.Floor = l.Clock().Floor
 	body, err := failsafe.Encode(l.State)
 	if err != nil {
 		l.Log.Error("failsafe state not encoded", "err", err)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lvagent/agent/clock"
 	"lvagent/agent/message"
 	"lvagent/agent/outbox"
 	"lvagent/agent/uplink"
@@ -44,6 +45,7 @@ type rig struct {
 	told     []meter.Milliamps
 	amps     meter.Milliamps // what each phase carries
 	health   outbox.Health
+	clock    clock.State
 	mute     bool // the actuator does not answer
 	seq      uint64
 	start    time.Time
@@ -73,7 +75,7 @@ func newRig(t *testing.T) *rig {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	r := &rig{t: t, amps: 50_000, kept: map[string][]byte{}, retained: map[string][]byte{}, start: time.Now(), done: make(chan struct{})}
+	r := &rig{t: t, amps: 50_000, kept: map[string][]byte{}, retained: map[string][]byte{}, start: time.Now(), clock: clock.State{Clock: meter.Assumed}, done: make(chan struct{})}
 	engine := failsafe.NewEngine(cfg.Engine([32]byte{}))
 	r.loop = New(Options{
 		Config: cfg, Topics: message.NewTopics(cfg.Uplink.Prefix, "S1"), Engine: engine,
@@ -86,7 +88,7 @@ func newRig(t *testing.T) *rig {
 			return true
 		}},
 		Now: func() time.Duration { return time.Since(r.start) }, Wall: time.Now,
-		Clock: func() meter.Clock { return meter.Assumed }, Log: slog.New(slog.DiscardHandler),
+		Clock: func() clock.State { return r.clock }, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	r.stop = cancel

@@ -32,8 +32,8 @@ func TestHealthPoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.end()
-		if h := r.published(); h.State != "ok" || len(h.Points) != 0 {
-			t.Errorf("at the start %+v, want an empty table that is ok", h)
+		if h := r.published(); h.State != "ok" || len(h.Points) != 1 || h.Points["clock"].State != "ok" {
+			t.Errorf("at the start %+v, want the clock alone, and ok", h)
 		}
 		began := time.Now()
 		r.loop.SetHealth(meter.HealthPoint{ID: "meter/m1", State: meter.HealthOK})

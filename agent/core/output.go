@@ -99,7 +99,7 @@ func (l *Loop) refresh(now time.Duration) {
 // waits for the answers a short time, and stores the state.
 func (l *Loop) stop() {
 	l.keepWindows(nil, l.Now())
-	l.keepLoading(l.Wall(), l.Clock())
+	l.keepLoading(l.Wall(), l.Clock().Clock)
 	state, rest := l.Engine.Stop(l.State, l.Now(), l.Wall())
 	l.State = state
 	for i, s := range rest {
