@@ -23,7 +23,7 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/clock", "agent/core", "agent/message", "agent/outbox", "agent/poll", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus"},
+	"agent":                    {"agent/clock", "agent/core", "agent/message", "agent/outbox", "agent/poll", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
 	"agent/cli":                {"agent", "agent/socket", "configs"},
 	"agent/socket":             {},
 	"agent/clock":              {"meter"},
@@ -48,6 +48,8 @@ var below = map[string][]string{
 	"meter/metertest":          {"meter"},
 	"meter/modbus":             {"meter"},
 	"meter/pq":                 {"meter", "meter/fixed"},
+	"meter/spi":                {"meter"},
+	"meter/spi/spitest":        {},
 	"meter/window":             {"meter"},
 	"":                         {},
 }
@@ -71,7 +73,9 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":              {"agent/cli", "cmd/lvbench"},
 	"github.com/coreos/go-systemd/v22":    {"agent/cli"},
 	"golang.org/x/term":                   {"agent/cli", "hwtest", "cmd/lvbench"},
-	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "hwtest/bench"},
+	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "meter/spi", "hwtest/bench"},
+	"periph.io/x/conn/v3":                 {"meter/spi", "meter/spi/spitest"},
+	"periph.io/x/host/v3":                 {"meter/spi"},
 	"golang.org/x/sys":                    {"agent/clock", "buffer", "failsafe/relay", "meter/metertest"},
 }
 
