@@ -159,7 +159,7 @@ func (a *Agent) buildUplink() {
 func (a *Agent) buildBuses() map[string]core.Output {
 	byURL := map[string]*poll.Bus{}
 	for _, b := range a.site.buses(a.log) {
-		byURL[b.url] = a.addBus(b.url, b.client, b.ways)
+		byURL[b.url] = a.addBus(b.url, b.link, b.ways)
 	}
 	return a.buildOutputs(byURL)
 }

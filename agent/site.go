@@ -18,6 +18,7 @@ import (
 	"lvagent/failsafe/relay"
 	"lvagent/meter"
 	"lvagent/meter/modbus"
+	"lvagent/meter/spi"
 )
 
 type (
@@ -35,6 +36,9 @@ type Site struct {
 	profiles map[string]*modbus.Profile
 	outputs  []outputOf
 	clients  map[string]*modbus.Client
+
+	calibrations map[string]*spi.Calibration // of front ends, by meter
+	openSPI      spi.Opener                  // nil: the kernel's
 }
 
 // outputOf is what carries one group's limit.
@@ -47,7 +51,8 @@ type outputOf struct {
 // busOf is one address with what hangs on it.
 type busOf struct {
 	url    string
-	client *modbus.Client
+	link   poll.Link
+	client *modbus.Client // nil: the bus is no Modbus
 	ways   []poll.Way
 }
 
@@ -59,7 +64,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 	if cfg == nil {
 		return nil, faults
 	}
-	s := &Site{Config: cfg, profiles: map[string]*modbus.Profile{}, clients: map[string]*modbus.Client{}}
+	s := &Site{Config: cfg, profiles: map[string]*modbus.Profile{}, clients: map[string]*modbus.Client{}, calibrations: map[string]*spi.Calibration{}}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, append(faults, configs.Fault{File: file, Message: err.Error()})
@@ -67,6 +72,10 @@ func Prepare(file string) (*Site, []configs.Fault) {
 	s.Text = text
 	s.Topics = message.NewTopics(cfg.Uplink.Prefix, cfg.Site.ID).WithBroadcast(cfg.Uplink.Broadcast)
 	for i, m := range cfg.Meters {
+		if configs.IsSPI(m.URL) {
+			faults = append(faults, s.loadCalibration(src, i, &m, filepath.Dir(file))...)
+			continue
+		}
 		faults = append(faults, s.loadProfile(src, i, m.Profile, filepath.Dir(file))...)
 	}
 	for _, b := range s.Loads() {
@@ -160,12 +169,16 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 			panic(err) // the site file was checked
 		}
 		s.clients[url] = client
-		buses = append(buses, &busOf{url: url, client: client})
+		buses = append(buses, &busOf{url: url, link: client, client: client})
 		return buses[len(buses)-1]
 	}
 	for _, w := range s.Config.Ways {
 		i := slices.IndexFunc(s.Config.Meters, func(m configs.Meter) bool { return m.ID == w.Meter })
 		m := s.Config.Meters[i]
+		if configs.IsSPI(m.URL) {
+			buses = append(buses, s.frontEnd(&w, &m, log))
+			continue
+		}
 		b := on(m.URL)
 		b.ways = append(b.ways, poll.Way{
 			Way: w.ID, Every: m.Poll,

@@ -85,6 +85,9 @@ func (c *Config) validateBuses(s *Source) {
 	}
 	said := map[string]place{}
 	c.eachBus(func(path, raw string, b *Bus) {
+		if IsSPI(raw) && strings.HasPrefix(path, "meters") {
+			return // has none of this
+		}
 		scheme := s.busURL(path+".url", raw)
 		if *b != (Bus{}) {
 			if first, ok := said[raw]; !ok {

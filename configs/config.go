@@ -72,12 +72,16 @@ type Clock struct {
 // Meter is one meter on a bus. Meters with the same url share its connection.
 type Meter struct {
 	ID      string        `mapstructure:"id" doc:"Name of the meter."`
-	URL     string        `mapstructure:"url" doc:"tcp://host:port or tcp+tls://host:port of a Modbus TCP server, rtu:///dev/name of a serial port, rtuovertcp://host:port of a gateway that passes RTU frames on."`
+	URL     string        `mapstructure:"url" doc:"tcp://host:port or tcp+tls://host:port of a Modbus TCP server, rtu:///dev/name of a serial port, rtuovertcp://host:port of a gateway that passes RTU frames on, spi:///dev/spidevB.C of a metering front end."`
 	Unit    int           `mapstructure:"unit" doc:"Modbus unit id, 0 to 255; on a serial line 1 to 247."`
 	Bus     Bus           `mapstructure:"bus" doc:"How the bus is spoken to. One meter of each url says it."`
-	Profile string        `mapstructure:"profile" doc:"Id of a shipped profile, or the path of a profile file (ends in .yaml)."`
+	Profile string        `mapstructure:"profile" doc:"Id of a shipped profile, or the path of a profile file (ends in .yaml). On an SPI bus ade9000."`
 	Poll    time.Duration `mapstructure:"poll" doc:"How often it is read. Default 1s."`
 	Timeout time.Duration `mapstructure:"timeout" doc:"How long an answer may take; on a serial line until it begins. Default 1s, on a serial line 300ms, at most the poll."`
+
+	Calibration    string `mapstructure:"calibration" doc:"spi: calibration file of the board."`
+	CalibrationKey string `mapstructure:"calibration_key" doc:"spi: file with the public ed25519 key (PEM) that the calibration file must be signed with; the signature is in <calibration>.sig. Default: it need not be signed."`
+	Clock          int    `mapstructure:"clock_khz" doc:"spi: clock of the bus in kHz, 100 to 20000. Default 1000."`
 
 	Turnaround time.Duration `mapstructure:"turnaround" doc:"How long the meter usually takes to answer, for the load of the bus. Default 5ms, on a serial line 30ms."`
 }

@@ -177,3 +177,47 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestSPIMeters(t *testing.T) {
+	const line = `  - {id: m4, url: "spi:///dev/spidev0.0", profile: ade9000, calibration: board.yaml}`
+	base := strings.Replace(good, `  - {id: m4, url: "tcp://127.0.0.1:1502", unit: 4, profile: eastron-sdm630}`, line, 1)
+	c, _, faults := Parse("site.yaml", []byte(base))
+	if len(faults) > 0 {
+		t.Fatalf("faults: %v", faults)
+	}
+	if m := c.Meters[1]; m.Clock != 1000 || m.Poll != time.Second || Device(m.URL) != "/dev/spidev0.0" {
+		t.Errorf("meter = %+v", m)
+	}
+	tests := []struct{ name, old, new, want string }{
+		{"no calibration", ", calibration: board.yaml", "", "4: meters[1].calibration: must name the calibration file"},
+		{"another profile", "profile: ade9000", "profile: eastron-sdm630", `4: meters[1].profile: a meter on an SPI bus must be ade9000, not "eastron-sdm630"`},
+		{"no device", "spi:///dev/spidev0.0", "spi:///dev/spi0.0", "4: meters[1].url: must be spi:///dev/spidevB.C"},
+		{"a host", "spi:///dev/spidev0.0", "spi://host/dev/spidev0.0", "4: meters[1].url: must be spi:///dev/spidevB.C"},
+		{"no chip select", "spi:///dev/spidev0.0", "spi:///dev/spidev0", "4: meters[1].url: must be spi:///dev/spidevB.C"},
+		{"a path out of /dev", "spi:///dev/spidev0.0", "spi:///dev/spidev0.0/../null", "4: meters[1].url: must be spi:///dev/spidevB.C"},
+		{"two on one chip select", "ways:", line + "\nways:", "5: meters[2].url: meter m4 is already on this chip select"},
+		{"another pace", "profile: ade9000", "poll: 2s, profile: ade9000", "4: meters[1].poll: a meter on an SPI bus is read once a second, not every 2s"},
+		{"a clock too fast", "profile: ade9000", "clock_khz: 20001, profile: ade9000", "4: meters[1].clock_khz: must be 100 to 20000"},
+		{"a clock of nothing", "profile: ade9000", "clock_khz: -1, profile: ade9000", "4: meters[1].clock_khz: must be 100 to 20000"},
+		{"a unit", "profile: ade9000", "unit: 1, profile: ade9000", "4: meters[1].unit: is for meters on Modbus"},
+		{"a bus", "profile: ade9000", "bus: {baud: 9600}, profile: ade9000", "4: meters[1].bus: is for meters on Modbus"},
+		{"a timeout", "profile: ade9000", "timeout: 1s, profile: ade9000", "4: meters[1].timeout: is for meters on Modbus"},
+		{"a calibration on Modbus", "unit: 3, profile", "calibration: x, unit: 3, profile", "3: meters[0].calibration: is for meters on an SPI bus"},
+		{"an output on SPI", `url: "tcp://127.0.0.1:1502", unit: 3, holding: 31`, `url: "spi:///dev/spidev0.1", unit: 3, holding: 31`, "10: groups[1].output.url: must be tcp://host:port"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text := strings.Replace(base, tt.old, tt.new, 1)
+			if text == base {
+				t.Fatal("nothing was changed")
+			}
+			_, _, faults := Parse("site.yaml", []byte(text))
+			for _, f := range faults {
+				if strings.HasPrefix(f.String(), "site.yaml:"+tt.want) {
+					return
+				}
+			}
+			t.Errorf("faults = %v, want one that starts with %q", faults, tt.want)
+		})
+	}
+}

@@ -31,6 +31,9 @@ func (c *Config) complete(s *Source) {
 		if m.Turnaround == 0 {
 			m.Turnaround = Turnaround(m.URL)
 		}
+		if m.Clock == 0 && IsSPI(m.URL) {
+			m.Clock = defaultClock
+		}
 	}
 	for i := range c.Ways {
 		if w := &c.Ways[i]; len(w.Phases) == 0 {
@@ -129,9 +132,15 @@ func (c *Config) validateMeters(s *Source) {
 	}
 	c.validateBuses(s)
 	ids := s.ids("meters")
+	selected := map[string]string{}
 	for i, m := range c.Meters {
 		at := fmt.Sprintf("meters[%d]", i)
 		ids(at, m.ID)
+		if IsSPI(m.URL) {
+			m.validateSPI(s, at, selected)
+			continue
+		}
+		m.withoutSPI(s, at)
 		s.unitOn(at+".unit", m.URL, m.Unit)
 		if m.Profile == "" {
 			s.add(at+".profile", "must name a meter profile; shipped are %s", strings.Join(ProfileIDs(), ", "))

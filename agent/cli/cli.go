@@ -136,7 +136,8 @@ func checkCommand() *cobra.Command {
 		Short: "Find every fault of a site file without starting",
 		Long: `Reads site files as a start would, with the meter profiles and certificates they
 name, and prints every fault as file:line: key.path: message. A file without fault
-is answered with the load of each bus.`,
+is answered with the load of each bus, and with the devices that this machine
+does not have.`,
 		Example: "  lvagent check /etc/lvagent/site.yaml",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
@@ -148,6 +149,9 @@ is answered with the load of each bus.`,
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: no fault\n", f)
 					for _, b := range site.Loads() {
 						fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", f, b)
+					}
+					for _, r := range site.Remarks() {
+						fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", f, r)
 					}
 				}
 			}

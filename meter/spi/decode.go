@@ -110,10 +110,10 @@ func sample[T meter.Quantity](code, factor float64, q meter.Quality, why meter.R
 	return meter.Sample[T]{Value: T(math.Round(code * factor)), Quality: q, Reason: why}
 }
 
-// periodUnit is the rate at which the period of the line is counted, in mHz. The
-// public sources disagree by a factor of two: one counts 4,000 a second, in 65,536
-// parts, the other 8,000. Both can't be near the line's frequency, so the period
-// itself tells which holds.
+// periodUnit is the rate at which the period of the line is counted, in 65,536
+// parts, in mHz. By the Linux driver it is 4,000 a second, by the rate of the
+// signal path it would be 8,000. Both can't be near the line's frequency, so the
+// period itself tells which holds.
 const periodUnit = 4000 << 16 * 1000
 
 // frequency is the line's frequency from a period's code.

@@ -34,9 +34,6 @@ import (
 // Profile is what the site file calls a meter that this package reads.
 const Profile = "ade9000"
 
-// Scheme is that of the address of a device: spi:///dev/spidev0.0.
-const Scheme = "spi"
-
 // Period is how often the meter is read.
 const Period = time.Second
 
@@ -62,6 +59,9 @@ const (
 	verifyEvery = time.Minute
 )
 
+// Opener opens a device, as /dev/spidev0.0.
+type Opener func(device string) (spi.PortCloser, error)
+
 // Config is what a meter is made of.
 type Config struct {
 	Device      string // /dev/spidevB.C
@@ -69,8 +69,7 @@ type Config struct {
 	Way         string
 	Calibration *Calibration
 	Log         *slog.Logger
-	// Open opens the device; nil is the kernel's spidev.
-	Open func(device string) (spi.PortCloser, error)
+	Open        Opener // nil: the kernel's spidev
 }
 
 // Meter reads one way. It belongs to one goroutine, that of its bus.
