@@ -23,9 +23,14 @@ type Class uint8
 // Limit bounds one class. A limit of 0 is none.
 type Limit struct {
 	Name       string
-	MaxRecords int
+	MaxRecords int   // those kept after they were acknowledged included
 	MaxBytes   int64 // of record bodies
-	DropRank   int   // 0 is the first class to lose records when the whole store is over Options.MaxBytes
+
+	// Keep is for how long, from At on, an acknowledged record is kept, so that
+	// it can be read once more; 0 is not at all. It goes before that where there
+	// is no room.
+	Keep     time.Duration
+	DropRank int // 0 is the first class to lose records when the whole store is over Options.MaxBytes
 }
 
 // Options say how a store is opened. The zero value is one class without limits.
@@ -38,9 +43,14 @@ type Options struct {
 	// longer there counts as one of the last class.
 	Classes []Limit
 
-	// MaxBytes bounds all record bodies together; 0 is no bound. The file is
-	// larger: about one and a half times that with records of 700 octets.
+	// MaxBytes bounds all record bodies together; 0 is no bound. The files are a
+	// few per cent larger, and Chunk for each class.
 	MaxBytes int64
+
+	// Chunk is how many octets of a class may be in bbolt's file before Tidy moves
+	// its older half to a segment. Default 1 MiB, or more where MaxBytes would
+	// make many segments.
+	Chunk int64
 
 	// Tell makes the record which tells of a drop. It is appended in the
 	// transaction that drops. Tell is called while the store is locked, perhaps
@@ -72,11 +82,12 @@ type Record struct {
 
 // Gap is a run of records of one stream that were dropped in one commit.
 type Gap struct {
-	Stream   string
-	From, To uint64
-	Count    int
-	Why      string
-	At       time.Time // Batch.At of the commit
+	Stream       string
+	From, To     uint64
+	Count        int
+	Why          string
+	At           time.Time // Batch.At of the commit
+	Since, Until time.Time // the earliest and the latest At among the records
 }
 
 // Ack says that all records of a stream up to and including N were taken. A
@@ -108,6 +119,7 @@ type StreamState struct {
 	Name   string
 	Class  Class
 	First  uint64 // oldest that is stored; equal to Next if there is none
+	Acked  uint64 // all up to this one were acknowledged or dropped
 	Next   uint64 // number of the next record to be appended
 	Count  int
 	Bytes  int64     // of the bodies stored
@@ -117,10 +129,13 @@ type StreamState struct {
 // Stats are the sizes of a store, and its work since it was opened.
 type Stats struct {
 	Records      int
+	Waiting      int   // of the records, those that were not acknowledged
 	Bytes        int64 // of the bodies stored
-	FileSize     int64
+	FileSize     int64 // of bbolt's file
+	Segments     int
+	SegmentBytes int64 // of the segments' files
 	Commits      uint64
-	BytesWritten int64 // to the file, as far as bbolt counts it
+	BytesWritten int64 // pages of bbolt's file and segments, in whole pages; no file system's own
 	Dropped      uint64
 }
 
@@ -132,19 +147,34 @@ type Store struct {
 	db   *bolt.DB
 	file *os.File // the one that db uses
 
-	write    sync.Mutex // held by Commit and Close
-	seq      uint64     // transactions ever made on this file; guarded by write
-	commitTx func(*bolt.Tx) error
+	write       sync.Mutex // held by Commit, Tidy and Close; guards what follows
+	seq         uint64     // transactions ever made on this file
+	expired     time.Time  // when records were last looked at for their age
+	nextSegment uint32
+	commitTx    func(*bolt.Tx) error
+	fault       func(step string) error // nil, but in tests
+
+	files sync.RWMutex // held to read while an index entry is followed into a segment
 
 	mu         sync.RWMutex // guards what follows
 	streams    []stream     // in order of id
 	byName     map[string]int
+	segments   map[uint32]*segment
 	generation uint32
 	broken     error // why the store is of no more use
 	wedged     bool  // bbolt panicked and may hold its locks for ever
 	closed     bool
 
 	commits, dropped atomic.Uint64
+	segmentBytes     atomic.Int64 // written
+}
+
+// step lets a test fail what comes next.
+func (s *Store) step(name string) error {
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault(name)
 }
 
 // Generation is the number of this store among all that there have been at its
@@ -163,11 +193,11 @@ func (s *Store) Streams(dst []StreamState) []StreamState {
 	for i := range s.streams {
 		st := &s.streams[i]
 		state := StreamState{
-			Name: st.name, Class: st.class, First: st.first, Next: st.next,
+			Name: st.name, Class: st.class, First: st.first, Acked: st.acked, Next: st.next,
 			Count: st.count(), Bytes: st.bytes,
 		}
 		if st.count() > 0 {
-			state.Oldest = time.UnixMilli(st.firstAt).UTC()
+			state.Oldest = utc(st.firstAt)
 		}
 		dst = append(dst, state)
 	}
@@ -208,6 +238,8 @@ func (s *Store) Read(name string, from uint64, dst []Record, max int) (_ []Recor
 // taken, so what it expects comes from the transaction.
 func (s *Store) scan(st *stream, from uint64, dst *[]Record, max int) (torn *TornError, err error) {
 	defer s.rescue(&err, debug.SetPanicOnFault(true))
+	s.files.RLock()
+	defer s.files.RUnlock()
 	tx, err := s.db.Begin(false)
 	if err != nil {
 		return nil, s.explain(err)
@@ -222,12 +254,27 @@ func (s *Store) scan(st *stream, from uint64, dst *[]Record, max int) (torn *Tor
 	if from > n {
 		n = from
 	}
+	for n < now.moved && max > 0 {
+		fr, err := frameOf(tx, st.id, n)
+		if err != nil {
+			return nil, s.fail(err, false)
+		}
+		if fr == nil {
+			return &TornError{Stream: st.name, N: n, To: n}, nil
+		}
+		had := len(*dst)
+		if torn, err := s.readFrame(st, fr, n, dst, max); torn != nil || err != nil {
+			return torn, err
+		}
+		n += uint64(len(*dst) - had)
+		max -= len(*dst) - had
+	}
 	c := tx.Bucket(bucketRecords).Cursor()
 	key := recordKey(st.id, n)
 	for k, v := c.Seek(key[:]); n < now.next && max > 0; k, v = c.Next() {
 		key = recordKey(st.id, n)
 		if string(k) != string(key[:]) {
-			return &TornError{Stream: st.name, N: n}, nil
+			return &TornError{Stream: st.name, N: n, To: n}, nil
 		}
 		r := Record{N: n, Entry: Entry{Stream: st.name, Class: st.class}}
 		if torn := r.decode(k, v); torn != nil {
@@ -238,6 +285,31 @@ func (s *Store) scan(st *stream, from uint64, dst *[]Record, max int) (torn *Tor
 		max--
 	}
 	return nil, nil
+}
+
+// frameOf finds the frame that holds record n, or nil.
+func frameOf(tx *bolt.Tx, id uint32, n uint64) (*frame, error) {
+	key := recordKey(id, n)
+	c := tx.Bucket(bucketFrames).Cursor()
+	k, v := c.Seek(key[:])
+	if string(k) != string(key[:]) {
+		if k == nil {
+			k, v = c.Last()
+		} else {
+			k, v = c.Prev()
+		}
+	}
+	if len(k) != recordKeySize || string(k[:4]) != string(key[:4]) {
+		return nil, nil
+	}
+	fr := new(frame)
+	if err := fr.decode(k, v); err != nil {
+		return nil, err
+	}
+	if n > fr.last() {
+		return nil, nil
+	}
+	return fr, nil
 }
 
 // Get returns a copy of the value that was put under key, or nil if there is
@@ -270,7 +342,14 @@ func (s *Store) Stats() Stats {
 	st := Stats{Commits: s.commits.Load(), Dropped: s.dropped.Load()}
 	for i := range s.streams {
 		st.Records += s.streams[i].count()
+		st.Waiting += s.streams[i].count() - s.streams[i].kept()
 		st.Bytes += s.streams[i].bytes
+	}
+	for _, seg := range s.segments {
+		if !seg.gone {
+			st.Segments++
+			st.SegmentBytes += seg.size
+		}
 	}
 	if s.closed {
 		return st
@@ -279,7 +358,7 @@ func (s *Store) Stats() Stats {
 		st.FileSize = f.Size()
 	}
 	tx := s.db.Stats().TxStats
-	st.BytesWritten = tx.GetPageAlloc() + int64(st.Commits)*int64(os.Getpagesize())
+	st.BytesWritten = tx.GetPageAlloc() + int64(st.Commits)*int64(os.Getpagesize()) + s.segmentBytes.Load()
 	return st
 }
 

@@ -35,27 +35,45 @@ func (s *Store) Commit(b Batch) error {
 	if !s.matters(&b) {
 		return nil
 	}
-	w := s.begin()
-	err := s.transact(w, &b)
-	if w.tellPanic != nil {
-		panic(w.tellPanic)
-	}
+	w, err := s.update(func(w *work) error { return w.apply(&b) })
 	if err != nil {
-		if err = s.settle(err); err != nil {
-			return fmt.Errorf("commit to %s: %w", s.path, err)
-		}
-		s.seq++ // that of settle
+		return fmt.Errorf("commit to %s: %w", s.path, err)
 	}
-	s.seq++
-	s.commits.Add(1)
 	s.dropped.Add(w.dropped)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.streams = w.streams
-	for name, i := range w.added {
-		s.byName[name] = i
-	}
 	return nil
+}
+
+// update does what apply says in one transaction. Apply may be called again,
+// with fresh work, after room was made on a full disk.
+func (s *Store) update(apply func(*work) error) (*work, error) {
+	for {
+		w := s.begin()
+		err := s.transact(w, apply)
+		if w.tellPanic != nil {
+			panic(w.tellPanic)
+		}
+		if err != nil {
+			if err = s.settle(err); err != nil {
+				if s.makeRoom(err) {
+					continue
+				}
+				return w, err
+			}
+			s.seq++ // that of settle
+		}
+		s.seq++
+		s.commits.Add(1)
+		s.mu.Lock()
+		s.streams = w.streams
+		for name, i := range w.added {
+			s.byName[name] = i
+		}
+		for id, n := range w.left {
+			s.segments[id].frames -= n
+		}
+		s.mu.Unlock()
+		return w, nil
+	}
 }
 
 // check refuses what cannot be stored, before anything is touched.
@@ -90,7 +108,7 @@ func (s *Store) matters(b *Batch) bool {
 	}
 	for _, a := range b.Ack {
 		if i, ok := s.byName[a.Stream]; ok {
-			if st := &s.streams[i]; st.count() > 0 && a.N >= st.first {
+			if st := &s.streams[i]; a.N > st.acked && st.acked+1 < st.next {
 				return true
 			}
 		}
@@ -98,15 +116,15 @@ func (s *Store) matters(b *Batch) bool {
 	return false
 }
 
-// transact does the whole batch. After an error nothing is on disk, unless the
+// transact does one transaction. After an error nothing is on disk, unless the
 // error came from the transaction's last write: settle finds out.
-func (s *Store) transact(w *work, b *Batch) (err error) {
+func (s *Store) transact(w *work, apply func(*work) error) (err error) {
 	defer s.rescue(&err, debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return s.explain(err)
 	}
-	if err := w.apply(tx, b); err != nil {
+	if err := w.transact(tx, apply); err != nil {
 		err = errors.Join(err, tx.Rollback())
 		if errors.Is(err, berrors.ErrIncompatibleValue) {
 			return s.fail(damage("%w", err), false) // a record became a bucket
@@ -179,10 +197,13 @@ type work struct {
 	at        time.Time
 	index     *bolt.Bucket
 	records   *bolt.Bucket
+	frames    *bolt.Bucket
 	state     *bolt.Bucket
 	streams   []stream
 	changed   []bool         // by index of streams
 	added     map[string]int // indices of streams that are new
+	fronts    map[int]*front // by index of streams
+	left      map[uint32]int // frames that left, by segment
 	used      []usage        // by class
 	drops     []drop
 	dropped   uint64
@@ -199,6 +220,8 @@ type usage struct {
 type drop struct {
 	i        int // index of streams
 	from, to uint64
+	since    int64 // least and greatest At of the records, ms
+	until    int64
 	tell     Entry
 	stale    bool // tell was made before the run grew
 }
@@ -222,10 +245,27 @@ func (w *work) use(c Class, records int, bytes int64) {
 	w.used[c].bytes += bytes
 }
 
-func (w *work) apply(tx *bolt.Tx, b *Batch) error {
+func (w *work) transact(tx *bolt.Tx, apply func(*work) error) error {
+	w.index, w.records, w.frames, w.state = tx.Bucket(bucketStreams), tx.Bucket(bucketRecords), tx.Bucket(bucketFrames), tx.Bucket(bucketState)
+	w.records.FillPercent, w.frames.FillPercent = fill, fill
+	if err := w.takeGone(); err != nil {
+		return err
+	}
+	if err := apply(w); err != nil {
+		return err
+	}
+	for i := range w.streams {
+		if st := &w.streams[i]; w.changed[i] {
+			if err := w.index.Put([]byte(st.name), st.encode()); err != nil {
+				return fmt.Errorf("stream %s: %w", st.name, err)
+			}
+		}
+	}
+	return putMeta(tx, w.s.seq+1, w.s.generation)
+}
+
+func (w *work) apply(b *Batch) error {
 	w.at = b.At
-	w.index, w.records, w.state = tx.Bucket(bucketStreams), tx.Bucket(bucketRecords), tx.Bucket(bucketState)
-	w.records.FillPercent = fill
 	for _, p := range b.Put {
 		if err := w.put(p); err != nil {
 			return fmt.Errorf("put %q: %w", p.Key, err)
@@ -241,17 +281,7 @@ func (w *work) apply(tx *bolt.Tx, b *Batch) error {
 			return fmt.Errorf("append to %s: %w", b.Append[i].Stream, err)
 		}
 	}
-	if err := w.keepLimits(); err != nil {
-		return err
-	}
-	for i := range w.streams {
-		if st := &w.streams[i]; w.changed[i] {
-			if err := w.index.Put([]byte(st.name), st.encode()); err != nil {
-				return fmt.Errorf("stream %s: %w", st.name, err)
-			}
-		}
-	}
-	return putMeta(tx, w.s.seq+1, w.s.generation)
+	return w.keepLimits()
 }
 
 func (w *work) put(p Put) error {
@@ -267,12 +297,18 @@ func (w *work) ack(a Ack) error {
 		return nil
 	}
 	st := &w.streams[i]
-	for st.count() > 0 && st.first <= a.N {
-		if err := w.removeFirst(i); err != nil {
+	if n := min(a.N, st.next-1); n > st.acked {
+		st.acked = n
+		w.changed[i] = true
+	}
+	if w.s.opt.Classes[st.class].Keep > 0 {
+		return nil
+	}
+	for st.kept() > 0 {
+		if err := w.takeFirst(i); err != nil {
 			return err
 		}
 	}
-	w.refreshFirst(i)
 	return nil
 }
 
@@ -286,7 +322,7 @@ func (w *work) append(e *Entry) (int, error) {
 			return i, fmt.Errorf("%d streams already", i)
 		}
 		w.streams = append(w.streams, stream{
-			name: e.Stream, id: uint32(i), class: e.Class, first: 1, next: 1,
+			name: e.Stream, id: uint32(i), class: e.Class, first: 1, moved: 1, next: 1,
 		})
 		w.changed = append(w.changed, false)
 		if w.added == nil {
@@ -309,6 +345,7 @@ func (w *work) append(e *Entry) (int, error) {
 	}
 	st.next++
 	st.bytes += int64(len(e.Body))
+	st.hot += int64(len(e.Body))
 	w.use(st.class, 1, int64(len(e.Body)))
 	w.changed[i] = true
 	return i, nil
@@ -320,33 +357,4 @@ func (w *work) find(name string) (int, bool) {
 	}
 	i, ok := w.added[name]
 	return i, ok
-}
-
-// removeFirst takes the oldest record of a stream away. The caller sees to
-// refreshFirst.
-func (w *work) removeFirst(i int) error {
-	st := &w.streams[i]
-	key := recordKey(st.id, st.first)
-	size := min(recordBytes(w.records.Get(key[:])), st.bytes)
-	if err := w.records.Delete(key[:]); err != nil {
-		return err
-	}
-	st.first++
-	if st.count() == 0 {
-		size = st.bytes // also what an absent record had been counted with
-	}
-	st.bytes -= size
-	w.use(st.class, -1, -size)
-	w.changed[i] = true
-	return nil
-}
-
-// refreshFirst looks up the time of the oldest record.
-func (w *work) refreshFirst(i int) {
-	st := &w.streams[i]
-	st.firstAt = 0
-	if st.count() > 0 {
-		key := recordKey(st.id, st.first)
-		st.firstAt = recordAt(w.records.Get(key[:]))
-	}
 }

@@ -35,17 +35,20 @@ var (
 )
 
 // TornError names the record, or the key of the small state, that does not
-// match its checksum. To go on behind a torn record, acknowledge it and append
-// a record that tells of it in the same Batch.
+// match its checksum. To go on behind torn records, acknowledge them up to To and
+// append a record that tells of them in the same Batch.
 type TornError struct {
 	Stream    string
-	N         uint64
+	N, To     uint64 // To is above N where a whole run is known to be lost
 	Key       string // set instead of Stream and N where Get found it
 	Got, Want uint32 // checksums; both 0 where the record is absent or too short
 }
 
 func (e *TornError) Error() string {
 	what := fmt.Sprintf("record %s %d", e.Stream, e.N)
+	if e.To > e.N {
+		what = fmt.Sprintf("records %s %d to %d", e.Stream, e.N, e.To)
+	}
 	if e.Key != "" {
 		what = fmt.Sprintf("key %q", e.Key)
 	}

@@ -3,27 +3,30 @@ package buffer
 import (
 	"encoding/binary"
 	"hash/crc32"
-	"time"
 )
 
-// The file: four buckets at the root. All numbers are big endian.
+// The file: five buckets at the root. All numbers are big endian.
 //
 //	meta     "format" u32, "generation" u32, "commits" u64
 //	streams  name -> crc u32, id u32, class u8, flags u8, next u64, first u64,
-//	         At of first i64 (ms), bytes i64
+//	         acked u64, moved u64, At of first i64 (ms), bytes i64, hot i64
 //	records  stream id u32, n u64 -> crc u32, generation u32, At i64 (ms), body
+//	frames   stream id u32, first n u64 -> crc u32, segment u32, offset u32,
+//	         length u32, count u32, bytes i64, At of the first i64 (ms)
 //	state    key -> crc u32, value
 //
-// Each checksum covers the key too, so that a value which ended up under
-// another key is found. Since records leave at the front of a stream only,
-// first, next and bytes are all there is to know of it, and opening need not
-// look at the records.
-const formatVersion = 1
+// Records from moved on are in the file, those before are in segments; hot is
+// how many of bytes are in the file. Each checksum covers the key too, so that a
+// value which ended up under another key is found. Since records leave at the
+// front of a stream only, the numbers are all there is to know of it, and
+// opening need not look at the records.
+const formatVersion = 2
 
 var (
 	bucketMeta    = []byte("meta")
 	bucketStreams = []byte("streams")
 	bucketRecords = []byte("records")
+	bucketFrames  = []byte("frames")
 	bucketState   = []byte("state")
 
 	keyFormat     = []byte("format")
@@ -34,7 +37,8 @@ var (
 const (
 	crcSize      = 4
 	recordHeader = crcSize + 4 + 8
-	streamSize   = crcSize + 4 + 1 + 1 + 8 + 8 + 8 + 8
+	streamSize   = crcSize + 4 + 1 + 1 + 8 + 8 + 8 + 8 + 8 + 8 + 8
+	frameSize    = crcSize + 4 + 4 + 4 + 4 + 8 + 8
 	flagTell     = 1
 )
 
@@ -56,19 +60,28 @@ func intact(key, value []byte) (got, want uint32, ok bool) {
 	return got, want, got == want
 }
 
-// stream is what is known of one stream.
+var buckets = [][]byte{bucketMeta, bucketStreams, bucketRecords, bucketFrames, bucketState}
+
+// stream is what is known of one stream. Stored are first to next-1, of which
+// those up to acked were acknowledged, and those before moved are in segments.
 type stream struct {
 	name    string
 	id      uint32
 	class   Class
 	tell    bool // holds records which tell of drops
 	first   uint64
+	acked   uint64 // at least first-1
+	moved   uint64 // at least first
 	next    uint64
 	firstAt int64 // At of the first stored, ms
 	bytes   int64
+	hot     int64 // of bytes, those in the file
 }
 
 func (st *stream) count() int { return int(st.next - st.first) }
+
+// kept is how many acknowledged records are stored.
+func (st *stream) kept() int { return int(st.acked + 1 - st.first) }
 
 func (st *stream) encode() []byte {
 	v := make([]byte, crcSize, streamSize)
@@ -78,10 +91,9 @@ func (st *stream) encode() []byte {
 		flags |= flagTell
 	}
 	v = append(v, byte(st.class), flags)
-	v = binary.BigEndian.AppendUint64(v, st.next)
-	v = binary.BigEndian.AppendUint64(v, st.first)
-	v = binary.BigEndian.AppendUint64(v, uint64(st.firstAt))
-	v = binary.BigEndian.AppendUint64(v, uint64(st.bytes))
+	for _, n := range []uint64{st.next, st.first, st.acked, st.moved, uint64(st.firstAt), uint64(st.bytes), uint64(st.hot)} {
+		v = binary.BigEndian.AppendUint64(v, n)
+	}
 	seal([]byte(st.name), v)
 	return v
 }
@@ -94,23 +106,74 @@ func (st *stream) decode(name string, v []byte) error {
 		return damage("stream %s: checksum 0x%08x, want 0x%08x", name, got, want)
 	}
 	v = v[crcSize:]
+	number := func(i int) uint64 { return binary.BigEndian.Uint64(v[6+8*i:]) }
 	*st = stream{
 		name:    name,
 		id:      binary.BigEndian.Uint32(v),
 		class:   Class(v[4]),
 		tell:    v[5]&flagTell != 0,
-		next:    binary.BigEndian.Uint64(v[6:]),
-		first:   binary.BigEndian.Uint64(v[14:]),
-		firstAt: int64(binary.BigEndian.Uint64(v[22:])),
-		bytes:   int64(binary.BigEndian.Uint64(v[30:])),
+		next:    number(0),
+		first:   number(1),
+		acked:   number(2),
+		moved:   number(3),
+		firstAt: int64(number(4)),
+		bytes:   int64(number(5)),
+		hot:     int64(number(6)),
 	}
-	if st.first < 1 || st.first > st.next || st.bytes < 0 {
-		return damage("stream %s: first %d, next %d, %d octets", name, st.first, st.next, st.bytes)
+	if st.first < 1 || st.first > st.next || st.acked+1 < st.first || st.acked >= st.next ||
+		st.moved < st.first || st.moved > st.next || st.hot < 0 || st.hot > st.bytes {
+		return damage("stream %s: first %d, acknowledged %d, moved %d, next %d, %d octets of which %d in the file",
+			name, st.first, st.acked, st.moved, st.next, st.bytes, st.hot)
 	}
 	return nil
 }
 
-func recordKey(id uint32, n uint64) (k [12]byte) {
+// frame says where a run of records of one stream stands in a segment.
+type frame struct {
+	first   uint64
+	segment uint32
+	offset  uint32
+	length  uint32
+	count   uint32
+	bytes   int64
+	firstAt int64
+}
+
+func (f *frame) last() uint64 { return f.first + uint64(f.count) - 1 }
+
+func (f *frame) encode(key []byte) []byte {
+	v := make([]byte, crcSize, frameSize)
+	for _, n := range []uint32{f.segment, f.offset, f.length, f.count} {
+		v = binary.BigEndian.AppendUint32(v, n)
+	}
+	v = binary.BigEndian.AppendUint64(v, uint64(f.bytes))
+	v = binary.BigEndian.AppendUint64(v, uint64(f.firstAt))
+	seal(key, v)
+	return v
+}
+
+func (f *frame) decode(key, v []byte) error {
+	if len(key) != recordKeySize || len(v) != frameSize {
+		return damage("frame %x: %d octets, want %d", key, len(v), frameSize)
+	}
+	if got, want, ok := intact(key, v); !ok {
+		return damage("frame %x: checksum 0x%08x, want 0x%08x", key, got, want)
+	}
+	number := func(i int) uint32 { return binary.BigEndian.Uint32(v[crcSize+4*i:]) }
+	*f = frame{
+		first: binary.BigEndian.Uint64(key[4:]), segment: number(0), offset: number(1), length: number(2), count: number(3),
+		bytes:   int64(binary.BigEndian.Uint64(v[crcSize+16:])),
+		firstAt: int64(binary.BigEndian.Uint64(v[crcSize+24:])),
+	}
+	if f.count == 0 || f.bytes < 0 {
+		return damage("frame %x: %d records of %d octets", key, f.count, f.bytes)
+	}
+	return nil
+}
+
+const recordKeySize = 12
+
+func recordKey(id uint32, n uint64) (k [recordKeySize]byte) {
 	binary.BigEndian.PutUint32(k[:], id)
 	binary.BigEndian.PutUint64(k[4:], n)
 	return k
@@ -128,13 +191,13 @@ func encodeRecord(key []byte, g uint32, e *Entry) []byte {
 // decode reads what encodeRecord made; N and Stream are set already.
 func (r *Record) decode(key, v []byte) *TornError {
 	if len(v) < recordHeader {
-		return &TornError{Stream: r.Stream, N: r.N}
+		return &TornError{Stream: r.Stream, N: r.N, To: r.N}
 	}
 	if got, want, ok := intact(key, v); !ok {
-		return &TornError{Stream: r.Stream, N: r.N, Got: got, Want: want}
+		return &TornError{Stream: r.Stream, N: r.N, To: r.N, Got: got, Want: want}
 	}
 	r.G = binary.BigEndian.Uint32(v[crcSize:])
-	r.At = time.UnixMilli(recordAt(v)).UTC()
+	r.At = utc(recordAt(v))
 	r.Body = append([]byte{}, v[recordHeader:]...)
 	return nil
 }

@@ -49,26 +49,38 @@ func (w *work) trim() error {
 		if !w.overClass(Class(c), 0) {
 			continue
 		}
-		for w.overClass(Class(c), slack) {
-			i, ok := w.oldest(func(st *stream) bool { return int(st.class) == c }, false)
-			if !ok {
-				break
-			}
-			if err := w.dropFirst(i); err != nil {
-				return fmt.Errorf("drop of class %s: %w", l.Name, err)
-			}
+		if err := w.shrink(func() bool { return w.overClass(Class(c), slack) }, func(st *stream) bool { return int(st.class) == c }, false); err != nil {
+			return fmt.Errorf("drop of class %s: %w", l.Name, err)
 		}
 	}
 	if !w.overAll(0) {
 		return nil
 	}
-	for w.overAll(slack) {
-		i, ok := w.oldest(func(*stream) bool { return true }, true)
+	if err := w.shrink(func() bool { return w.overAll(slack) }, func(*stream) bool { return true }, true); err != nil {
+		return fmt.Errorf("drop: %w", err)
+	}
+	return nil
+}
+
+// shrink takes records out of eligible streams while there are too many: those
+// that were acknowledged, which nobody misses, and only then others.
+func (w *work) shrink(tooMany func() bool, eligible func(*stream) bool, byRank bool) error {
+	for tooMany() {
+		i, ok := w.oldest(func(st *stream) bool { return st.kept() > 0 && eligible(st) }, byRank)
+		if !ok {
+			break
+		}
+		if err := w.takeFirst(i); err != nil {
+			return err
+		}
+	}
+	for tooMany() {
+		i, ok := w.oldest(eligible, byRank)
 		if !ok {
 			break
 		}
 		if err := w.dropFirst(i); err != nil {
-			return fmt.Errorf("drop: %w", err)
+			return err
 		}
 	}
 	return nil
@@ -125,19 +137,19 @@ func (w *work) before(a, b *stream, byRank bool) bool {
 // dropFirst drops the oldest record of a stream and counts the record that will
 // tell of it.
 func (w *work) dropFirst(i int) error {
-	n := w.streams[i].first
-	if err := w.removeFirst(i); err != nil {
+	n, at := w.streams[i].first, w.streams[i].firstAt
+	if err := w.takeFirst(i); err != nil {
 		return err
 	}
-	w.refreshFirst(i)
 	w.dropped++
 	for k := range w.drops {
 		if d := &w.drops[k]; d.i == i {
 			d.to, d.stale = n, true
+			d.since, d.until = min(d.since, at), max(d.until, at)
 			return nil
 		}
 	}
-	d := drop{i: i, from: n, to: n}
+	d := drop{i: i, from: n, to: n, since: at, until: at}
 	if err := w.tell(&d); err != nil {
 		return err
 	}
@@ -171,6 +183,7 @@ func (w *work) tell(d *drop) (err error) {
 	name := w.streams[d.i].name
 	d.tell, d.stale = w.callTell(Gap{
 		Stream: name, From: d.from, To: d.to, Count: int(d.to - d.from + 1), Why: WhyQuota, At: w.at,
+		Since: utc(d.since), Until: utc(d.until),
 	}), false
 	if w.tellPanic != nil {
 		return fmt.Errorf("tell of drop in %s: panic: %v", name, w.tellPanic)

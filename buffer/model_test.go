@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	"pgregory.net/rapid"
@@ -29,7 +31,9 @@ type model struct {
 	files int
 
 	next    map[string]uint64
-	records map[string]map[uint64]Entry // what is neither taken nor dropped
+	acked   map[string]uint64
+	records map[string]map[uint64]Entry // what must be stored
+	full    bool                        // the disk was full: acknowledged records may go
 	state   map[string]string
 	minute  int
 	dropped uint64
@@ -74,6 +78,10 @@ func (m *model) commit(b Batch) {
 	if err := m.s.Commit(b); err != nil {
 		m.t.Fatalf("commit: %v", err)
 	}
+	m.committed(b)
+}
+
+func (m *model) committed(b Batch) {
 	for _, p := range b.Put {
 		if p.Value == nil {
 			delete(m.state, p.Key)
@@ -82,7 +90,10 @@ func (m *model) commit(b Batch) {
 		}
 	}
 	for _, a := range b.Ack {
-		maps.DeleteFunc(m.records[a.Stream], func(n uint64, _ Entry) bool { return n <= a.N })
+		m.acked[a.Stream] = max(m.acked[a.Stream], min(a.N, max(m.next[a.Stream], 1)-1))
+		maps.DeleteFunc(m.records[a.Stream], func(n uint64, e Entry) bool {
+			return n <= m.acked[a.Stream] && m.opt.Classes[e.Class].Keep == 0
+		})
 	}
 	for _, e := range b.Append {
 		m.append(e)
@@ -121,6 +132,7 @@ func (m *model) append(e Entry) {
 func (m *model) drop(drops []Gap) {
 	seen := map[string]bool{}
 	needed := m.over() != nil
+	m.forget(func(stream string, n uint64) bool { return needed || m.full })
 	for _, g := range drops {
 		if seen[g.Stream] {
 			m.t.Fatalf("two records tell of %s", g.Stream)
@@ -130,13 +142,47 @@ func (m *model) drop(drops []Gap) {
 			m.t.Fatalf("%+v was dropped, but no limit was passed", g)
 		}
 		for n := g.From; n <= g.To; n++ {
-			if _, ok := m.records[g.Stream][n]; !ok {
+			e, ok := m.records[g.Stream][n]
+			if !ok {
 				m.t.Fatalf("%+v tells of %d, which was not there", g, n)
+			}
+			if n <= m.acked[g.Stream] {
+				m.t.Fatalf("%+v tells of %d, which was acknowledged", g, n)
+			}
+			if e.At.Before(g.Since) || e.At.After(g.Until) {
+				m.t.Fatalf("%+v tells of %d, which is of %v", g, n, e.At)
 			}
 			delete(m.records[g.Stream], n)
 			m.dropped++
 		}
 	}
+}
+
+// forget takes out acknowledged records that the store has no more. May says
+// whether it was allowed to.
+func (m *model) forget(may func(stream string, n uint64) bool) {
+	for _, st := range m.s.Streams(nil) {
+		for n := range m.records[st.Name] {
+			if n < st.First && n <= m.acked[st.Name] {
+				if !may(st.Name, n) {
+					m.t.Fatalf("%s %d was acknowledged and is gone without need", st.Name, n)
+				}
+				delete(m.records[st.Name], n)
+			}
+		}
+	}
+}
+
+// tidy does the same to the maps that Tidy does.
+func (m *model) tidy(at time.Time) {
+	expired := func(e Entry) bool { return e.At.Before(at.Add(-m.opt.Classes[e.Class].Keep)) }
+	for more := true; more; {
+		var err error
+		if more, err = m.s.Tidy(at); err != nil && !errors.Is(err, errBefore) {
+			m.t.Fatalf("tidy: %v", err)
+		}
+	}
+	m.forget(func(stream string, n uint64) bool { return expired(m.records[stream][n]) || m.full })
 }
 
 // over says, by the maps, whether a limit is passed that a class is under; it is
@@ -166,8 +212,8 @@ func (m *model) over() func(Class) bool {
 func (m *model) check() {
 	checkStore(m.t, m.s)
 	for _, st := range m.s.Streams(nil) {
-		if st.Next != m.next[st.Name] || st.Count != len(m.records[st.Name]) {
-			m.t.Fatalf("%s is %+v, want next %d and %d records", st.Name, st, m.next[st.Name], len(m.records[st.Name]))
+		if st.Next != m.next[st.Name] || st.Count != len(m.records[st.Name]) || st.Acked != max(m.acked[st.Name], st.First-1) {
+			m.t.Fatalf("%s is %+v, want next %d, acknowledged %d and %d records", st.Name, st, m.next[st.Name], m.acked[st.Name], len(m.records[st.Name]))
 		}
 		from := uint64(rapid.IntRange(0, int(st.Next)+1).Draw(m.t, "from"))
 		most := rapid.IntRange(0, 5).Draw(m.t, "most")
@@ -218,9 +264,33 @@ func (m *model) crash() {
 			m.t.Fatalf("copy: %v", err)
 		}
 	}
+	copySegments(m.t, m.path, to)
 	closeAndCheck(m.t, m.s)
 	m.path = to
 	m.open()
+}
+
+func copySegments(t fataler, from, to string) {
+	t.Helper()
+	if err := os.RemoveAll(segmentsOf(to)); err != nil {
+		t.Fatalf("copy: %v", err)
+	}
+	if _, err := os.Stat(segmentsOf(from)); err != nil {
+		return
+	}
+	if err := os.CopyFS(segmentsOf(to), os.DirFS(segmentsOf(from))); err != nil {
+		t.Fatalf("copy: %v", err)
+	}
+}
+
+// failAt returns a fault that fails step n, counted from 0, and no other.
+func failAt(n int, err error) func(string) error {
+	return func(string) error {
+		if n--; n == -1 {
+			return err
+		}
+		return nil
+	}
 }
 
 func TestModel(t *testing.T) {
@@ -234,9 +304,13 @@ func TestModel(t *testing.T) {
 		opt.Classes[hours].MaxRecords = rapid.SampledFrom([]int{0, 5}).Draw(t, "hours")
 		opt.Classes[gaps].MaxRecords = rapid.SampledFrom([]int{5, 30}).Draw(t, "gaps")
 		opt.MaxBytes = rapid.SampledFrom([]int64{800, 5000, 100_000}).Draw(t, "octets")
+		opt.Chunk = rapid.SampledFrom([]int64{1, 100, 1000}).Draw(t, "chunk")
+		for c := range opt.Classes {
+			opt.Classes[c].Keep = rapid.SampledFrom([]time.Duration{0, 10 * time.Minute, time.Hour}).Draw(t, "keep")
+		}
 		m := &model{
 			t: t, dir: dir, opt: opt, path: filepath.Join(dir, fmt.Sprint("run", run, ".db")),
-			next: map[string]uint64{}, records: map[string]map[uint64]Entry{}, state: map[string]string{},
+			next: map[string]uint64{}, acked: map[string]uint64{}, records: map[string]map[uint64]Entry{}, state: map[string]string{},
 		}
 		m.files = run * 1000
 		m.open()
@@ -264,6 +338,36 @@ func TestModel(t *testing.T) {
 				}
 				m.commit(m.batch())
 				m.s.commitTx = (*bolt.Tx).Commit
+			},
+			"tidy": func(*rapid.T) {
+				m.tidy(noon.Add(time.Duration(m.minute+rapid.IntRange(0, 90).Draw(m.t, "later")) * time.Minute))
+			},
+			"tidy that fails": func(*rapid.T) {
+				m.s.fault = failAt(rapid.IntRange(0, 8).Draw(m.t, "step"), errBefore)
+				m.tidy(noon.Add(time.Duration(m.minute) * time.Minute))
+				m.s.fault = nil
+			},
+			"commit on a full disk": func(*rapid.T) {
+				left := rapid.IntRange(1, 3).Draw(m.t, "times")
+				m.s.commitTx = func(tx *bolt.Tx) error {
+					if left--; left >= 0 {
+						return errors.Join(syscall.ENOSPC, tx.Rollback())
+					}
+					return tx.Commit()
+				}
+				b := m.batch()
+				m.full = true
+				err := m.s.Commit(b)
+				m.s.commitTx = (*bolt.Tx).Commit
+				if err != nil && !errors.Is(err, syscall.ENOSPC) {
+					m.t.Fatalf("commit: %v", err)
+				}
+				if err != nil { // nothing of it is stored
+					m.commit(b)
+				} else {
+					m.committed(b)
+				}
+				m.full = false
 			},
 			"open again": func(*rapid.T) {
 				closeAndCheck(m.t, m.s)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -38,7 +39,7 @@ const (
 
 // Replaced says that a store was lost and a new one started in its place.
 type Replaced struct {
-	SetAside   string // path of the old store; empty if it was missing
+	SetAside   string // path of the old store; empty if nothing was left of it
 	Cause      error
 	Generation uint32 // of the new store
 }
@@ -46,7 +47,7 @@ type Replaced struct {
 // Open opens the store at path, or makes one if there is none. It never replaces
 // a store that will not open; see OpenOrReplace.
 func Open(path string, o Options) (*Store, error) {
-	s, _, err := open(path, o)
+	s, _, err := open(path, o, time.Time{})
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
@@ -54,12 +55,12 @@ func Open(path string, o Options) (*Store, error) {
 }
 
 // OpenOrReplace opens the store at path. A store that is damaged is renamed to
-// path + ".broken-" and the time at, and a new one of the next generation is
-// started; Replaced then says so. A store that is in use by another process
+// path + ".broken-" and the time at, its folder of segments with it, and a new
+// one of the next generation is started; Replaced then says so. A store that is in use by another process
 // (ErrLocked), or that cannot be reached for another reason, is left alone and
 // the error returned. The three newest stores set aside are kept.
 func OpenOrReplace(path string, o Options, at time.Time) (*Store, *Replaced, error) {
-	s, r, err := open(path, o)
+	s, r, err := open(path, o, at)
 	if errors.Is(err, ErrDamaged) {
 		s, r, err = replace(path, o, at, err)
 	}
@@ -71,7 +72,7 @@ func OpenOrReplace(path string, o Options, at time.Time) (*Store, *Replaced, err
 
 // open opens or makes a store. Replaced is set if one was made where there had
 // been one before.
-func open(path string, o Options) (*Store, *Replaced, error) {
+func open(path string, o Options, at time.Time) (*Store, *Replaced, error) {
 	o, err := o.complete()
 	if err != nil {
 		return nil, nil, err
@@ -81,11 +82,20 @@ func open(path string, o Options) (*Store, *Replaced, error) {
 		return nil, nil, err
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		// Segments may be there all the same, for the file holds no more than the
+		// newest records.
+		var aside string
+		if ids, err := segmentIDs(segmentsOf(path)); err == nil && len(ids) > 0 {
+			if aside, err = setAside(path, at); err != nil {
+				return nil, nil, err
+			}
+			beside = max(beside, 1)
+		}
 		s, err := create(path, o, beside+1)
 		if err != nil || beside == 0 {
 			return s, nil, err
 		}
-		return s, &Replaced{Cause: ErrMissing, Generation: s.generation}, nil
+		return s, &Replaced{SetAside: aside, Cause: ErrMissing, Generation: s.generation}, nil
 	}
 	s, err := openBolt(path, path, o, false)
 	if err != nil {
@@ -101,6 +111,9 @@ func open(path string, o Options) (*Store, *Replaced, error) {
 // generation and marks the file as in use.
 func (s *Store) adopt(beside uint32) error {
 	if err := s.load(); err != nil {
+		return err
+	}
+	if err := s.loadSegments(); err != nil {
 		return err
 	}
 	inside := s.generation
@@ -157,41 +170,57 @@ func replace(path string, o Options, at time.Time, cause error) (*Store, *Replac
 	return s, &Replaced{SetAside: aside, Cause: cause, Generation: next}, nil
 }
 
+// setAside renames a store, its segments first: a crash in between leaves them
+// with a name for which there is no store yet, and the next attempt takes it.
 func setAside(path string, at time.Time) (string, error) {
-	stem := path + asideSuffix + at.UTC().Format("20060102T150405Z")
-	aside := stem
-	for i := 2; ; i++ {
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
-			break
-		} else if err != nil {
-			return "", err
-		}
-		aside = stem + "-" + strconv.Itoa(i)
-	}
-	if err := os.Rename(path, aside); err != nil {
-		return "", err
-	}
 	dir, base := filepath.Split(path)
 	all, err := os.ReadDir(filepath.Clean(dir + "."))
 	if err != nil {
 		return "", err
 	}
-	var old []string
+	stores := map[string]bool{} // by name; whether the store itself is there
 	for _, e := range all {
-		if strings.HasPrefix(e.Name(), base+asideSuffix) {
-			old = append(old, filepath.Join(dir, e.Name()))
+		if name, isStore := e.Name(), !strings.HasSuffix(e.Name(), segmentsSuffix); strings.HasPrefix(name, base+asideSuffix) {
+			name = strings.TrimSuffix(name, segmentsSuffix)
+			stores[name] = stores[name] || isStore
 		}
 	}
-	slices.Sort(old)
+	stem := base + asideSuffix + at.UTC().Format("20060102T150405Z")
+	aside := stem
+	for i := 2; ; i++ {
+		if _, taken := stores[aside]; !taken {
+			break
+		}
+		aside = stem + "-" + strconv.Itoa(i)
+	}
+	err = os.Rename(segmentsOf(path), segmentsOf(dir+aside))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		for name, isStore := range stores {
+			if !isStore {
+				aside = name
+			}
+		}
+	case err != nil:
+		return "", err
+	}
+	if err := syncDir(path); err != nil {
+		return "", err
+	}
+	if err := os.Rename(path, dir+aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	stores[aside] = true
+	old := slices.Sorted(maps.Keys(stores))
 	for len(old) > keepAside {
 		if old[0] != aside { // a clock that went back makes the newest sort first
-			if err := os.Remove(old[0]); err != nil {
+			if err := errors.Join(os.RemoveAll(dir+old[0]), os.RemoveAll(segmentsOf(dir+old[0]))); err != nil {
 				return "", err
 			}
 		}
 		old = old[1:]
 	}
-	return aside, syncDir(path)
+	return dir + aside, syncDir(path)
 }
 
 // create makes a new store. It gets its name when it is complete, so that a
@@ -210,7 +239,7 @@ func create(path string, o Options, generation uint32) (*Store, error) {
 
 func (s *Store) found() error {
 	err := s.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketStreams, bucketRecords, bucketState} {
+		for _, name := range buckets {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -234,7 +263,7 @@ func (s *Store) found() error {
 
 // openBolt opens a file with bbolt, once it is locked and found to be sound.
 func openBolt(path, name string, o Options, fresh bool) (_ *Store, err error) {
-	s := &Store{path: path, opt: o, byName: make(map[string]int), commitTx: (*bolt.Tx).Commit}
+	s := &Store{path: path, opt: o, byName: make(map[string]int), segments: make(map[uint32]*segment), commitTx: (*bolt.Tx).Commit}
 	defer func() {
 		if err != nil && s.file != nil {
 			release(s.file) // bbolt may have done so already
@@ -338,7 +367,7 @@ func release(f *os.File) error {
 func (s *Store) load() (err error) {
 	defer s.rescue(&err, debug.SetPanicOnFault(true))
 	return s.db.View(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketStreams, bucketRecords, bucketState} {
+		for _, name := range buckets {
 			if tx.Bucket(name) == nil {
 				return damage("bucket %s: absent", name)
 			}
@@ -401,6 +430,9 @@ func (o Options) complete() (Options, error) {
 		if l.MaxRecords < 0 || l.MaxBytes < 0 {
 			return o, fmt.Errorf("class %d %s: limits %d records, %d octets, want none below 0", i, l.Name, l.MaxRecords, l.MaxBytes)
 		}
+	}
+	if o.Chunk <= 0 {
+		o.Chunk = max(leastChunk, o.MaxBytes/mostSegments*2)
 	}
 	if o.MaxBytes < 0 {
 		return o, fmt.Errorf("limit %d octets, want 0 or more", o.MaxBytes)
