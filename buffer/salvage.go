@@ -97,10 +97,11 @@ func (v *salvager) look() error {
 	size := 0
 	switch {
 	case err == nil:
-		v.file = file
 		if size, err = pageSizeOf(file); err != nil {
+			err = file.Close() // there are no pages in it; the segments may be whole
 			break
 		}
+		v.file = file
 		v.complete = streamsWhole(file)
 		err = eachLeaf(file, size, func(key, value []byte, _ int64) {
 			var st stream

@@ -176,8 +176,18 @@ type Failsafe struct {
 // Buffer is the store on disk.
 type Buffer struct {
 	Path   string       `mapstructure:"path" doc:"Folder of the store and the failsafe state."`
-	MaxMB  int          `mapstructure:"max_mb" doc:"Most that records may take, in MB."`
-	Limits BufferLimits `mapstructure:"limits" doc:"Most records of each class."`
+	MaxMB  int          `mapstructure:"max_mb" doc:"Most that records may take, in MB, those kept after they were sent included. The files take a few MB more."`
+	Limits BufferLimits `mapstructure:"limits" doc:"Most records of each class, those kept after they were sent included."`
+	Keep   BufferKeep   `mapstructure:"keep_days" doc:"For how many days records are kept after they were sent, for cmd/resend; 0 is not at all. Records that wait are kept whatever their age."`
+}
+
+// BufferKeep is for how many days sent records of each class are kept.
+type BufferKeep struct {
+	HalfHours int `mapstructure:"half_hours" doc:"Half-hour and gap records."`
+	Alarms    int `mapstructure:"alarms" doc:"Raises and clears."`
+	Control   int `mapstructure:"control" doc:"Acks of commands."`
+	Live      int `mapstructure:"live" doc:"Real-time readings."`
+	Audit     int `mapstructure:"audit" doc:"Audit records and digests."`
 }
 
 // BufferLimits is how many records of each class may wait.
@@ -255,7 +265,8 @@ func Default() Config {
 		},
 		Buffer: Buffer{
 			Path: "/var/lib/lvagent", MaxMB: 256,
-			Limits: BufferLimits{HalfHours: 250_000, Alarms: 50_000, Control: 20_000, Live: 100_000, Audit: 50_000},
+			Limits: BufferLimits{HalfHours: 250_000, Alarms: 50_000, Control: 20_000, Live: 100_000, Audit: 100_000},
+			Keep:   BufferKeep{HalfHours: 400, Alarms: 400, Control: 90, Live: 7, Audit: 400},
 		},
 		Uplink: Uplink{
 			Prefix: "lv/v1/{agent}", Broadcast: "lv/v1/_all/cmd/heartbeat", Payload: "json", KeepAlive: 15 * time.Second,

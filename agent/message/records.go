@@ -276,6 +276,7 @@ type Gap struct {
 	From, To, Count uint64
 	Why             string // such as QUOTA
 	T               time.Time
+	Since, Until    time.Time // when the first and the last of them were due; zero: not known
 }
 
 // AppendGap appends a gap, without its own number.
@@ -287,6 +288,10 @@ func AppendGap(dst []byte, agent string, g *Gap) []byte {
 	w.count("count", g.Count)
 	w.text("why", g.Why)
 	w.instant("t", g.T)
+	if !g.Since.IsZero() {
+		w.instant("since", g.Since)
+		w.instant("until", g.Until)
+	}
 	w.shut()
 	return w.b
 }

@@ -1,6 +1,7 @@
 // Package outbox owns the record store: it takes records from the core loop
 // without making it wait, commits them in batches, gives the committed ones to
-// the uplink, and deletes what the broker has acknowledged.
+// the uplink, and keeps what the broker has acknowledged for as long as the site
+// file says.
 //
 // Nothing is given out that is not on disk. A store that will not open or write
 // never stops measuring: records wait in memory, bounded, and what had to be let
@@ -48,10 +49,11 @@ type Outbox struct {
 	wall  func() time.Time
 	log   *slog.Logger
 
-	store atomic.Pointer[buffer.Store]
-	older *takeover     // owned by Run
-	wake  chan struct{} // to the uplink: something new is committed
-	kick  chan bool     // to Run: something waits; true is urgent
+	store  atomic.Pointer[buffer.Store]
+	older  *takeover     // owned by Run
+	untidy string        // owned by Run: why the store could not be tidied
+	wake   chan struct{} // to the uplink: something new is committed
+	kick   chan bool     // to Run: something waits; true is urgent
 
 	mu      sync.Mutex // guards what waits
 	waiting []buffer.Entry
@@ -72,7 +74,8 @@ type Health struct {
 
 // New returns the outbox of the site; Open must be called before Run.
 func New(cfg *configs.Config, wall func() time.Time, log *slog.Logger, noSync bool) *Outbox {
-	l := cfg.Buffer.Limits
+	l, keep := cfg.Buffer.Limits, cfg.Buffer.Keep
+	days := func(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 	agent := cfg.Site.ID
 	o := &Outbox{
 		path: filepath.Join(cfg.Buffer.Path, "records.db"), agent: agent, wall: wall, log: log,
@@ -83,12 +86,12 @@ func New(cfg *configs.Config, wall func() time.Time, log *slog.Logger, noSync bo
 		NoSync:   noSync,
 		MaxBytes: int64(cfg.Buffer.MaxMB) << 20,
 		Classes: []buffer.Limit{
-			message.Control:  {Name: message.Control.String(), MaxRecords: l.Control, DropRank: 4},
-			message.Alarms:   {Name: message.Alarms.String(), MaxRecords: l.Alarms, DropRank: 3},
-			message.Live:     {Name: message.Live.String(), MaxRecords: l.Live, DropRank: 0},
-			message.HalfHour: {Name: message.HalfHour.String(), MaxRecords: l.HalfHours, DropRank: 1},
-			message.History:  {Name: message.History.String(), MaxRecords: l.Audit, DropRank: 2},
-			gapClass:         {Name: "gap", MaxRecords: l.Control, DropRank: 5},
+			message.Control:  {Name: message.Control.String(), MaxRecords: l.Control, Keep: days(keep.Control), DropRank: 4},
+			message.Alarms:   {Name: message.Alarms.String(), MaxRecords: l.Alarms, Keep: days(keep.Alarms), DropRank: 3},
+			message.Live:     {Name: message.Live.String(), MaxRecords: l.Live, Keep: days(keep.Live), DropRank: 0},
+			message.HalfHour: {Name: message.HalfHour.String(), MaxRecords: l.HalfHours, Keep: days(keep.HalfHours), DropRank: 1},
+			message.History:  {Name: message.History.String(), MaxRecords: l.Audit, Keep: days(keep.Audit), DropRank: 2},
+			gapClass:         {Name: "gap", MaxRecords: l.Control, Keep: days(keep.HalfHours), DropRank: 5},
 		},
 		Tell: func(g buffer.Gap) buffer.Entry { return gapEntry(agent, g) },
 	}
@@ -100,7 +103,7 @@ func gapEntry(agent string, g buffer.Gap) buffer.Entry {
 	return buffer.Entry{
 		Stream: message.GapStream, Class: gapClass, At: g.At,
 		Body: message.AppendGap(nil, agent, &message.Gap{
-			Stream: g.Stream, From: g.From, To: g.To, Count: uint64(g.Count), Why: g.Why, T: g.At}),
+			Stream: g.Stream, From: g.From, To: g.To, Count: uint64(g.Count), Why: g.Why, T: g.At, Since: g.Since, Until: g.Until}),
 	}
 }
 
@@ -214,7 +217,7 @@ func (o *Outbox) Streams(dst []uplink.Stream) []uplink.Stream {
 		return dst
 	}
 	for _, st := range s.Streams(nil) {
-		dst = append(dst, uplink.Stream{Name: st.Name, Class: message.ClassOf(st.Name), First: st.First, Next: st.Next})
+		dst = append(dst, uplink.Stream{Name: st.Name, Class: message.ClassOf(st.Name), First: st.Acked + 1, Next: st.Next})
 	}
 	return dst
 }
@@ -239,23 +242,23 @@ func (o *Outbox) Read(stream string, from uint64, dst []uplink.Record, most int)
 	return dst, err
 }
 
-// skip lets go of a record that the disk has damaged, and tells of it, once it
-// is the oldest of its stream.
+// skip lets go of records that the disk has damaged, and tells of them, once
+// they are the oldest of their stream.
 func (o *Outbox) skip(s *buffer.Store, torn *buffer.TornError) {
 	for _, st := range s.Streams(nil) {
-		if st.Name != torn.Stream || st.First != torn.N {
+		if st.Name != torn.Stream || st.Acked+1 != torn.N {
 			continue
 		}
 		o.mu.Lock()
 		told := o.acks[torn.Stream] >= torn.N
 		if !told {
 			o.waiting = append(o.waiting, gapEntry(o.agent, buffer.Gap{
-				Stream: torn.Stream, From: torn.N, To: torn.N, Count: 1, Why: "TORN", At: o.wall()}))
-			o.acks[torn.Stream] = torn.N
+				Stream: torn.Stream, From: torn.N, To: torn.To, Count: int(torn.To - torn.N + 1), Why: "TORN", At: o.wall()}))
+			o.acks[torn.Stream] = torn.To
 		}
 		o.mu.Unlock()
 		if !told {
-			o.log.Error("stored record is damaged", "stream", torn.Stream, "n", torn.N, "err", torn)
+			o.log.Error("stored record is damaged", "stream", torn.Stream, "n", torn.N, "to", torn.To, "err", torn)
 			o.nudge(false)
 		}
 	}
@@ -264,7 +267,7 @@ func (o *Outbox) skip(s *buffer.Store, torn *buffer.TornError) {
 // Backlog returns how many records are stored and not acknowledged.
 func (o *Outbox) Backlog() int {
 	if s := o.store.Load(); s != nil {
-		return s.Stats().Records
+		return s.Stats().Waiting
 	}
 	return 0
 }
@@ -308,10 +311,31 @@ func (o *Outbox) Run(ctx context.Context) error {
 		}
 		last = time.Now()
 		commits[next], next = last, (next+1)%mostUrgent
-		if !o.commit() {
+		if !o.commit() || o.tidy() {
 			timer.Reset(routineEvery)
 		}
 	}
+}
+
+// tidy does what the store has to do that nobody waits for, one step a second,
+// and says whether there is more. What urgently waits goes first.
+func (o *Outbox) tidy() (more bool) {
+	s := o.store.Load()
+	if s == nil {
+		return false
+	}
+	more, err := s.Tidy(o.wall())
+	if err != nil && o.untidy == "" {
+		o.log.Error("store not tidied; it goes on without", "err", err)
+	}
+	if err == nil && o.untidy != "" {
+		o.log.Info("store tidied again")
+	}
+	o.untidy = ""
+	if err != nil {
+		o.untidy = err.Error()
+	}
+	return more
 }
 
 // commit writes what waits. What could not be written keeps waiting.

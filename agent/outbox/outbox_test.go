@@ -71,7 +71,8 @@ func TestRecordsAndStateSurvive(t *testing.T) {
 	}
 }
 
-func TestAckTakesRecordsOut(t *testing.T) {
+// What the broker has is not sent again, also not after a restart, but kept.
+func TestAckedRecordsAreKeptAndNotSent(t *testing.T) {
 	folder := t.TempDir()
 	o := open(t, folder)
 	stop := run(t, o)
@@ -85,8 +86,11 @@ func TestAckTakesRecordsOut(t *testing.T) {
 	stop()
 	o = open(t, folder)
 	defer run(t, o)()
-	if got := read(t, o, "hh/W1"); len(got) != 2 || got[0].N != 4 {
-		t.Errorf("left after the ack = %v", got)
+	if got := o.Streams(nil); len(got) != 1 || got[0].First != 4 || got[0].Next != 6 || o.Backlog() != 2 {
+		t.Errorf("to be sent: %v, %d in all, want 4 and 5", got, o.Backlog())
+	}
+	if got := read(t, o, "hh/W1"); len(got) != 5 || got[0].N != 1 {
+		t.Errorf("kept: %v, want 1 to 5", got)
 	}
 }
 
@@ -178,7 +182,7 @@ func TestABrokenStoreIsCarriedOver(t *testing.T) {
 	}{
 		{"meta pages gone", func(b []byte) []byte { clear(b[:8192]); return b }, 500},
 		{"of another version", func(b []byte) []byte {
-			return bytes.Replace(b, []byte("format\x00\x00\x00\x01"), []byte("format\x00\x00\x00\x07"), -1)
+			return bytes.Replace(b, []byte("format\x00\x00\x00\x02"), []byte("format\x00\x00\x00\x07"), -1)
 		}, 500},
 		{"torn in the middle", func(b []byte) []byte { return b[:len(b)/2] }, 0},
 		{"empty", func([]byte) []byte { return nil }, 0},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"lvagent/agent/message"
 	"lvagent/buffer"
@@ -73,6 +74,8 @@ func (o *Outbox) carryOver(ctx context.Context) {
 		batch = buffer.Batch{}
 		o.tellUplink()
 		o.commit()
+		for o.tidy() {
+		}
 		return nil
 	}
 	report, err := buffer.Salvage(t.Path, func(r buffer.Record) error {
@@ -115,5 +118,10 @@ func (o *Outbox) carryOver(ctx context.Context) {
 		return // goes on at the next start
 	}
 	o.tellUplink()
+	if err == nil { // its segments may be as large as a full store; the file is kept to be looked at
+		if err = os.RemoveAll(buffer.Segments(t.Path)); err != nil {
+			err = fmt.Errorf("delete its segments: %w", err)
+		}
+	}
 	o.log.Info("older store carried over", "path", t.Path, "records", found, "lost", lost, "complete", report.Complete, "err", err)
 }
