@@ -173,32 +173,6 @@ type Failsafe struct {
 	Issuers          []string      `mapstructure:"issuers" doc:"Who may send heartbeats and commands."`
 }
 
-// Buffer is the store on disk.
-type Buffer struct {
-	Path   string       `mapstructure:"path" doc:"Folder of the store and the failsafe state."`
-	MaxMB  int          `mapstructure:"max_mb" doc:"Most that records may take, in MB, those kept after they were sent included. The files take a few MB more."`
-	Limits BufferLimits `mapstructure:"limits" doc:"Most records of each class, those kept after they were sent included."`
-	Keep   BufferKeep   `mapstructure:"keep_days" doc:"For how many days records are kept after they were sent, for cmd/resend; 0 is not at all. Records that wait are kept whatever their age."`
-}
-
-// BufferKeep is for how many days sent records of each class are kept.
-type BufferKeep struct {
-	HalfHours int `mapstructure:"half_hours" doc:"Half-hour and gap records."`
-	Alarms    int `mapstructure:"alarms" doc:"Raises and clears."`
-	Control   int `mapstructure:"control" doc:"Acks of commands."`
-	Live      int `mapstructure:"live" doc:"Real-time readings."`
-	Audit     int `mapstructure:"audit" doc:"Audit records and digests."`
-}
-
-// BufferLimits is how many records of each class may wait.
-type BufferLimits struct {
-	HalfHours int `mapstructure:"half_hours" doc:"Half-hour records; 48 a day and way."`
-	Alarms    int `mapstructure:"alarms" doc:"Raises and clears."`
-	Control   int `mapstructure:"control" doc:"Acks of commands and gap records."`
-	Live      int `mapstructure:"live" doc:"Real-time readings."`
-	Audit     int `mapstructure:"audit" doc:"Audit records."`
-}
-
 // Uplink is the MQTT session.
 type Uplink struct {
 	Broker     string        `mapstructure:"broker" doc:"tcp://host:port or ssl://host:port. Plain tcp is refused for a host that is not this machine unless allow_plain is set."`
@@ -264,7 +238,7 @@ func Default() Config {
 			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless,
 		},
 		Buffer: Buffer{
-			Path: "/var/lib/lvagent", MaxMB: 256,
+			Path: "/var/lib/lvagent", MaxMB: 256, Endurance: 10,
 			Limits: BufferLimits{HalfHours: 250_000, Alarms: 50_000, Control: 20_000, Live: 100_000, Audit: 100_000},
 			Keep:   BufferKeep{HalfHours: 400, Alarms: 400, Control: 90, Live: 7, Audit: 400},
 		},

@@ -103,21 +103,7 @@ func (c *Config) validate(s *Source) {
 	c.validateAlarms(s)
 	c.validateTimes(s)
 	c.validateTime(s)
-	if c.Buffer.Path == "" {
-		s.add("buffer.path", "must name a folder")
-	}
-	if c.Buffer.MaxMB < 1 {
-		s.add("buffer.max_mb", "must be at least 1, not %d", c.Buffer.MaxMB)
-	}
-	l := c.Buffer.Limits
-	for _, q := range []struct {
-		key string
-		n   int
-	}{{"half_hours", l.HalfHours}, {"alarms", l.Alarms}, {"control", l.Control}, {"live", l.Live}, {"audit", l.Audit}} {
-		if q.n < 100 {
-			s.add("buffer.limits."+q.key, "must be at least 100, not %d", q.n)
-		}
-	}
+	c.validateBuffer(s)
 	c.validateUplink(s)
 	if c.Page.Listen != "" {
 		s.add("page.listen", "this version has no status page; leave it empty")
