@@ -333,11 +333,18 @@ func (s *Store) makeRoom(cause error) bool {
 }
 
 // leastNeeded finds the segment to go first when the disk is full: by rank of its
-// class, then the oldest, of those with acknowledged records only.
+// class, then the oldest, of those that have acknowledged records only, and none
+// that is behind one of another segment: a stream must not get a hole.
 func (s *Store) leastNeeded() (least uint32, found bool, err error) {
 	needed := map[uint32]bool{}
+	heads := map[uint32]uint32{} // of each stream, the segment that its oldest records are in
 	err = s.eachFrame(func(st *stream, f *frame) error {
-		if f.last() > st.acked {
+		head, seen := heads[st.id]
+		if !seen && !s.segments[f.segment].gone {
+			head, seen = f.segment, true
+			heads[st.id] = head
+		}
+		if f.last() > st.acked || seen && head != f.segment {
 			needed[f.segment] = true
 		}
 		return nil

@@ -71,7 +71,7 @@ func (w *work) takeFromFrame(i int) (size int64, err error) {
 	w.left[f.frame.segment]++
 	if f.head == nil { // the sizes were a guess; what is left is known
 		rest, err := w.octetsInFrames(st)
-		return max(0, st.bytes-st.hot-rest), err
+		return st.bytes - st.hot - rest, err
 	}
 	return size, nil
 }
