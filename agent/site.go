@@ -207,9 +207,7 @@ func (s *Site) busAt(url string) modbus.Bus {
 		}
 		b.Timeout = max(b.Timeout, m.Timeout)
 		if p := s.profiles[m.Profile]; p != nil {
-			for _, read := range p.Blocks() {
-				b.Longest = max(b.Longest, read.N)
-			}
+			b.Longest = max(b.Longest, p.Longest())
 		}
 	}
 	if b.Timeout == 0 {

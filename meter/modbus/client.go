@@ -35,6 +35,7 @@ type Client struct {
 	quietUntil time.Time
 	last       *line // the one before: it may still hold the port
 	guards     map[uint8]Guard
+	claimed    map[uint8]map[Guard]bool
 	sure       [256]bool
 }
 
@@ -63,7 +64,7 @@ func (b Bus) Client(log *slog.Logger) (*Client, error) {
 	c.limit = b.Timeout
 	if b.serial() {
 		c.conf.Speed, c.conf.StopBits, c.conf.Parity = uint(b.Baud), uint(b.Stop), parities[b.Parity]
-		c.guards = map[uint8]Guard{}
+		c.guards, c.claimed = map[uint8]Guard{}, map[uint8]map[Guard]bool{}
 		c.quiet = max(b.Timeout, leastQuiet)
 		// After a broken frame the library listens for another while, and says
 		// what was wrong with it only then.

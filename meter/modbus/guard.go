@@ -83,18 +83,30 @@ func (c *Client) settle() error {
 	}
 }
 
-// guardsOf returns the guards that a meter may have, the best first: beginnings
-// of its blocks that are as long as none of them. Many meters refuse to be read
-// up to the middle of a value, so these come last.
-func guardsOf(blocks []block) (guards []Guard) {
+// claim notes that an answer of a unit may be so long; no guard of it then is.
+func (c *Client) claim(unit, fc uint8, n uint16) {
+	if !c.bus.serial() {
+		return
+	}
+	if c.claimed[unit] == nil {
+		c.claimed[unit] = map[Guard]bool{}
+	}
+	c.claimed[unit][Guard{Function: fc, N: n}] = true
+}
+
+// guardsOf returns the guards that a unit may have, the best first: beginnings
+// of its blocks that are as long as no other answer. Many meters refuse to be
+// read up to the middle of a value, so these come last.
+func (c *Client) guardsOf(unit uint8, blocks []block) (guards []Guard) {
 	var whole, part []Guard
 	for i := range blocks {
 		b := &blocks[i]
-		free := func(n uint16) bool {
-			return n < b.n && !slices.ContainsFunc(blocks, func(o block) bool { return o.fc == b.fc && o.n == n })
+		if b.whole {
+			continue // it is read as a whole or not at all
 		}
-		for _, f := range b.fields {
-			if n := uint16(f.end() - uint32(b.addr)); free(n) {
+		free := func(n uint16) bool { return n < b.n && !c.claimed[unit][Guard{Function: b.fc, N: n}] }
+		for _, p := range b.parts {
+			if n := uint16(p.end() - uint32(b.addr)); free(n) {
 				whole = append(whole, Guard{b.fc, b.addr, n})
 			}
 		}

@@ -261,19 +261,24 @@ func TestMeterThatRefusesAGuard(t *testing.T) {
 	if want := eveningReading(); r != want {
 		t.Errorf("got\n%+v, want\n%+v", r, want)
 	}
-	if g := c.guards[3]; g == guardsOf(m.blocks)[0] {
+	if g := c.guards[3]; g == c.guardsOf(3, m.fast.blocks)[0] {
 		t.Errorf("still the guard %+v", g)
 	}
 }
 
 func TestGuards(t *testing.T) {
 	p := shipped(t)
-	all := guardsOf(p.blocks)
+	c, err := Bus{URL: "rtuovertcp://127.0.0.1:1", Timeout: patience}.Client(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	NewMeter(c, "W3", 3, p)
+	all := c.guardsOf(3, p.channels[0].fast)
 	if len(all) == 0 || all[0] != (Guard{4, 0, 4}) {
 		t.Errorf("guards of the SDM630 are %+v, want first the 4 registers from 0", all)
 	}
 	for _, g := range all {
-		for _, b := range p.blocks {
+		for _, b := range p.requests {
 			if g.Function == b.fc && g.N == b.n {
 				t.Errorf("guard %+v is as long as block %d+%d", g, b.addr, b.n)
 			}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	"lvagent/meter"
 )
@@ -11,84 +13,180 @@ import (
 // Meter reads one way. Like its client it belongs to one goroutine.
 type Meter struct {
 	client  *Client
-	way     string
+	setup   Setup
 	unit    uint8
 	profile *Profile
+	dec     *decoder
 
+	fast, slow lane
+
+	known acquaintance
+	clock func() time.Duration // monotonic, for how old an acquaintance is
+
+	shift uint16 // where the SunSpec model is
+	found bool
+
+	guard int // of those that its unit may have, the one in use
+}
+
+// lane is the requests of one kind of poll.
+type lane struct {
 	// blocks starts as the profile's plan; a block that the meter refuses as a
 	// whole is replaced by its parts.
 	blocks  []block
 	refused bool // splitting did not help: do not try again until it answers
-	guard   int  // of those that it may have, the one in use
 }
 
 // NewMeter returns the meter of a way: unit on c's bus, read by profile p.
 func NewMeter(c *Client, way string, unit uint8, p *Profile) *Meter {
-	m := &Meter{client: c, way: way, unit: unit, profile: p, blocks: p.blocks}
+	return NewMeterAs(c, p, Setup{Way: way, Unit: unit})
+}
+
+// NewMeterAs returns the meter of a way that is connected as s says, in which
+// [Profile.CheckSetup] finds no fault.
+func NewMeterAs(c *Client, p *Profile, s Setup) *Meter {
+	ch := p.channel(s.Channel)
+	start := time.Now()
+	m := &Meter{
+		client: c, setup: s, unit: s.Unit, profile: p, dec: newDecoder(p, s),
+		fast: lane{blocks: ch.fast}, slow: lane{blocks: ch.slow},
+		clock: func() time.Duration { return time.Since(start) },
+	}
+	if p.ways.kind == unitID {
+		m.unit += uint8(s.channel() - 1)
+	}
 	m.chooseGuard(false)
 	return m
 }
 
 // chooseGuard sets the guard of the meter's unit, another one when the meter
-// has refused the last.
+// has refused the last. Its answer must be as long as no other answer of the
+// unit, to whatever way of the device.
 func (m *Meter) chooseGuard(another bool) {
 	if another {
 		m.guard++
 	}
-	if all := guardsOf(m.blocks); len(all) > 0 {
+	for _, blocks := range [][]block{m.profile.requests, m.fast.blocks, m.slow.blocks} {
+		for i := range blocks {
+			m.client.claim(m.unit, blocks[i].fc, blocks[i].n)
+		}
+	}
+	ways := slices.Concat(m.fast.blocks, m.slow.blocks)
+	if s := m.profile.sunspec; s != nil {
+		ways = s.beginnings() // where the model is, is yet to be found
+	}
+	if all := m.client.guardsOf(m.unit, ways); len(all) > 0 {
 		m.client.SetGuard(m.unit, all[m.guard%len(all)])
 	}
 }
 
 // Way returns the way that the meter measures.
-func (m *Meter) Way() string { return m.way }
+func (m *Meter) Way() string { return m.setup.Way }
+
+// Serial returns the meter's serial number, empty until it is known. Like Read
+// it belongs to the goroutine of the bus.
+func (m *Meter) Serial() string { return m.known.serial }
 
 // Read polls the meter. It sets every sample of r: to a value of this very
 // poll, or to Missing with the reason. It returns an error only when the
 // connection is gone; what was read before stays. It does not set r.At.
 func (m *Meter) Read(r *meter.Reading) error {
-	r.Way = m.way
-	m.profile.begin(r)
-	before, answered, split := m.blocks, false, false
-	for i := 0; i < len(m.blocks); i++ {
-		b := &m.blocks[i]
-		words, err := m.ask(b)
+	r.Way = m.setup.Way
+	err := m.poll(&m.fast, true)
+	m.dec.out.fast(r)
+	return err
+}
+
+// ReadSupply is Read for what is read at the slow period. A meter without such
+// registers is not asked.
+func (m *Meter) ReadSupply(r *meter.SupplyReading) error {
+	r.Way = m.setup.Way
+	var err error
+	if len(m.slow.blocks) == 0 {
+		m.dec.absent()
+	} else {
+		err = m.poll(&m.slow, false)
+	}
+	m.dec.out.slow(r)
+	return err
+}
+
+// poll carries out the requests of one lane and decodes what came.
+func (m *Meter) poll(l *lane, fast bool) error {
+	why, err := m.ready()
+	if why != 0 {
+		// Every value that there could be is unknown for this one reason.
+		m.dec.forget(why)
+		m.dec.decode(fast)
+		return m.lost(err)
+	}
+	answered, err := m.gather(l)
+	m.dec.decode(fast)
+	if m.known.other {
+		m.dec.spoil(meter.Suspect, meter.Mismatch)
+	}
+	if !answered {
+		// Whoever answers next may be another meter, or one set otherwise.
+		m.known.known = false
+	}
+	return m.lost(err)
+}
+
+// lost returns err, which means that the connection is gone, or nil.
+func (m *Meter) lost(err error) error {
+	if err == nil {
+		return nil
+	}
+	m.chooseGuard(errors.Is(err, ErrGuard))
+	return fmt.Errorf("read way %s: %w", m.setup.Way, err)
+}
+
+// gather asks for the blocks of a lane. It reports whether the meter answered at
+// all, were it with an exception; an error means that the connection is gone.
+func (m *Meter) gather(l *lane) (answered bool, err error) {
+	m.dec.forget(meter.NoAnswer)
+	before, good, split := l.blocks, false, false
+	for i := 0; i < len(l.blocks); i++ {
+		b := &l.blocks[i]
+		words, err := m.ask(b.fc, b.addr+m.shift, b.n)
 		switch {
 		case err == nil:
-			b.decode(words, r)
-			answered = true
-		case isIllegalAddress(err) && !m.refused && len(b.fields) > 1:
-			m.blocks = slices.Concat(m.blocks[:i], b.split(), m.blocks[i+1:])
+			m.dec.take(b, words)
+			good, answered = true, true
+		case isIllegalAddress(err) && !l.refused && len(b.parts) > 1 && !b.whole:
+			l.blocks = slices.Concat(l.blocks[:i], b.split(), l.blocks[i+1:])
 			split = true
 			m.chooseGuard(false)
 			i-- // go on with the first part
 		case keepsConnection(err):
-			b.fail(r, reason(err))
+			m.dec.fail(b, reason(err))
+			answered = answered || reason(err) == meter.Exception
 		default:
-			b.fail(r, reason(err))
-			m.blocks = before
-			m.chooseGuard(errors.Is(err, ErrGuard))
-			return fmt.Errorf("read way %s: %w", m.way, err)
+			m.dec.fail(b, reason(err))
+			l.blocks = before
+			return false, err
 		}
 	}
 	switch {
-	case split && answered:
+	case split && good:
 		m.client.log.Warn("meter refuses a block, its parts are read apart",
-			"way", m.way, "unit", m.unit, "profile", m.profile.id, "requests", len(m.blocks))
+			"way", m.setup.Way, "unit", m.unit, "profile", m.profile.id, "requests", len(l.blocks))
 	case split:
 		// It refuses the parts as well: ask the fewest questions.
-		m.blocks, m.refused = before, true
+		l.blocks, l.refused = before, true
 		m.chooseGuard(false)
-	case answered:
-		m.refused = false
+	case good:
+		l.refused = false
 	}
-	return nil
+	return answered, nil
 }
 
-// ask reads the block's registers.
-func (m *Meter) ask(b *block) ([]uint16, error) {
-	if b.fc == 3 {
-		return m.client.ReadHolding(m.unit, b.addr, b.n)
+// ask reads registers.
+func (m *Meter) ask(fc uint8, addr, n uint16) ([]uint16, error) {
+	if fc == 3 {
+		return m.client.ReadHolding(m.unit, addr, n)
 	}
-	return m.client.ReadInput(m.unit, b.addr, b.n)
+	return m.client.ReadInput(m.unit, addr, n)
 }
+
+func format(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }

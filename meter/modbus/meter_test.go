@@ -158,7 +158,7 @@ func TestSentinelOfAnIntegerMeter(t *testing.T) {
 		230_100, 5_000, 100_000, -2_000,
 		g * int64(meter.Sentinel), 6_000, -100_000, 3_000,
 		g * int64(meter.OutOfRange), 7_000, 0, 0,
-		g * int64(meter.NotSupported),
+		g * int64(meter.Sentinel|meter.OutOfRange), // derived from V that is not there
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -2,9 +2,11 @@ package modbus
 
 import (
 	"cmp"
-	"math"
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -12,13 +14,7 @@ import (
 	"lvagent/meter"
 )
 
-// Bounds of a profile file.
-const (
-	schemaVersion  = 1
-	maxSource      = 256 << 10
-	maxRegisters   = 125 // of one request, by the Modbus specification
-	defaultTimeout = time.Second
-)
+const defaultTimeout = time.Second
 
 var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
 
@@ -30,346 +26,566 @@ func ParseProfile(source []byte) (*Profile, []Fault) {
 		return nil, []Fault{{Message: "the file is longer than 256 KiB"}}
 	}
 	f := &form{}
-	p := &Profile{}
+	b := &builder{form: f, p: &Profile{restarts: nowhere}}
 	if root := f.document(source); root != nil {
-		f.profile(p, root)
+		if o, ok := f.object(root, "", profileShape); ok {
+			b.profile(o)
+		}
 	}
 	if len(f.faults) == 0 {
-		p.blocks = plan(p.fields, p.limits)
-		f.faults = p.CheckVectors()
+		b.lay()
+	}
+	if len(f.faults) == 0 {
+		f.faults = b.p.CheckVectors()
 	}
 	if len(f.faults) > 0 {
 		slices.SortStableFunc(f.faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
 		return nil, f.faults
 	}
-	return p, nil
+	return b.p, nil
 }
 
-func (f *form) profile(p *Profile, root *yaml.Node) {
-	m := f.mapping(root, "", "schema", "id", "vendor", "models", "evidence", "base", "timeout",
-		"max_read_regs", "max_gap", "no_read", "defaults", "registers", "not_supported", "vectors")
-	if m == nil {
-		return
-	}
-	for _, key := range []string{"schema", "id", "vendor", "models", "evidence", "base", "registers", "vectors"} {
-		if m[key] == nil {
-			f.fault(root, key, "is missing")
-		}
-	}
-	if n := m["schema"]; n != nil {
-		f.whole(n, "schema", schemaVersion, schemaVersion)
-	}
-	if n := m["id"]; n != nil {
-		if p.id = f.text(n, "id"); p.id != "" && !idPattern.MatchString(p.id) {
-			f.fault(n, "id", "%q: want small letters, digits and hyphens, 64 at most", p.id)
-		}
-	}
-	if n := m["vendor"]; n != nil {
-		p.vendor = f.text(n, "vendor")
-	}
-	if n := m["models"]; n != nil {
-		models := f.list(n, "models")
-		for i, model := range models {
-			p.models = append(p.models, f.text(model, index("models", i)))
-		}
-		if n.Kind == yaml.SequenceNode && len(models) == 0 {
-			f.fault(n, "models", "names no model")
-		}
-	}
-	if n := m["evidence"]; n != nil {
-		f.evidence(p, n)
-	}
-	if n := m["base"]; n != nil {
-		base, _ := f.whole(n, "base", 0, 1)
-		p.base = uint32(base)
-	}
-	p.timeout = defaultTimeout
-	if n := m["timeout"]; n != nil {
-		p.timeout, _ = f.duration(n, "timeout")
-	}
-	f.limits(p, m)
+// builder makes a profile of a form.
+type builder struct {
+	*form
+	p       *Profile
+	start   reg   // what holds for a register that does not say
+	cores   []int // slots that belong at one instant
+	slow    []int // slots of the slow period
+	fast    []int // slots of each poll
+	statics []static
+	asked   [quantities]bool // there is an entry for it, faulty or not
 
-	start := field{fc: 3, factor: 1}
-	if n := m["defaults"]; n != nil {
-		if d := f.mapping(n, "defaults", "fc", "type", "order"); d != nil {
-			f.encoding(&start, d, "defaults")
-		}
-	}
-	if n := m["registers"]; n != nil {
-		for i, e := range f.list(n, "registers") {
-			f.register(p, e, index("registers", i), start)
-		}
-		f.without(p, m["not_supported"])
-		f.complete(p, n)
-		f.overlaps(p)
-	}
-	if n := m["vectors"]; n != nil {
-		vectors := f.list(n, "vectors")
-		for i, e := range vectors {
-			f.vector(p, e, index("vectors", i))
-		}
-		if n.Kind == yaml.SequenceNode && len(vectors) == 0 {
-			f.fault(n, "vectors", "a profile has at least one test vector")
-		}
-	}
+	isShared []bool // by slot: several values may use it
 }
 
-func (f *form) evidence(p *Profile, n *yaml.Node) {
-	m := f.mapping(n, "evidence", "level", "source")
-	if m == nil {
-		return
+func (b *builder) profile(o object) {
+	p := b.p
+	if p.id = o.text("id"); p.id != "" && !idPattern.MatchString(p.id) {
+		o.fault("id", "%q: want small letters, digits and hyphens, 64 at most", p.id)
 	}
-	if l := m["level"]; l != nil {
-		p.level, _ = f.choice(l, "evidence.level", "bench", "vendor", "third-party")
+	p.vendor, p.firmware = o.text("vendor"), o.text("firmware")
+	for _, n := range o.list("models") {
+		p.models = append(p.models, n.Value)
+	}
+	if o.has("models") && len(p.models) == 0 {
+		o.fault("models", "names no model")
+	}
+	if e, ok := o.object("evidence", evidenceShape); ok {
+		p.level, p.source = e.text("level"), e.text("source")
+	}
+	p.base = uint32(o.whole("base", 0))
+	if s, ok := o.object("serial", serialShape); ok {
+		p.serial = Serial{
+			Baud: int(s.whole("baud", 0)), Parity: s.text("parity"), StopBits: int(s.whole("stop_bits", 0)),
+			Turnaround: s.duration("turnaround", 0), Gap: s.duration("gap", 0),
+		}
+	}
+	p.timeout, p.refresh = o.duration("timeout", defaultTimeout), o.duration("refresh", 0)
+	b.limits(o)
+	b.start = reg{fc: 3}
+	if d, ok := o.object("defaults", encodingShape); ok {
+		b.encode(&b.start, d, false)
+	}
+	b.ways(o)
+	b.sunspec(o)
+	b.signs(o)
+	b.identity(o)
+	b.ratios(o)
+	for _, n := range o.list("not_supported") {
+		p.without[slices.Index(quantityNames, n.Value)] = true
+	}
+	if len(o.list("registers")) > maxEntries {
+		o.fault("registers", "%d entries, at most %d", len(o.list("registers")), maxEntries)
 	} else {
-		f.fault(n, "evidence.level", "is missing")
+		for _, r := range o.objects("registers", registerShape) {
+			b.register(r)
+		}
+		if o.has("registers") {
+			b.complete(o)
+		}
 	}
-	if s := m["source"]; s != nil {
-		p.source = f.text(s, "evidence.source")
-	} else {
-		f.fault(n, "evidence.source", "is missing")
+	b.selfReport(o)
+	for _, v := range o.objects("vectors", vectorShape) {
+		b.vector(v)
+	}
+	if o.has("vectors") && len(o.list("vectors")) == 0 {
+		o.fault("vectors", "a profile has at least one test vector")
 	}
 }
 
-func (f *form) limits(p *Profile, m map[string]*yaml.Node) {
-	p.limits = limits{maxRegs: maxRegisters}
-	if n := m["max_read_regs"]; n != nil {
-		v, _ := f.whole(n, "max_read_regs", 1, maxRegisters)
-		p.limits.maxRegs = uint16(v)
-	}
-	if n := m["max_gap"]; n != nil {
-		v, _ := f.whole(n, "max_gap", 0, maxRegisters)
-		p.limits.maxGap = uint16(v)
-	}
-	n := m["no_read"]
-	if n == nil {
-		return
-	}
-	for i, e := range f.list(n, "no_read") {
-		path := index("no_read", i)
-		ends := f.list(e, path)
-		if e.Kind != yaml.SequenceNode {
-			continue
+func (b *builder) limits(o object) {
+	l := &b.p.limits
+	l.maxRegs = uint16(o.whole("max_read_regs", maxRegisters))
+	l.maxGap = uint16(o.whole("max_gap", 0))
+	l.aligned = o.flag("value_aligned")
+	l.noRead = b.extents(o, "no_read")
+	l.exact = b.extents(o, "exact_blocks")
+	for i, e := range l.exact {
+		if n := int(e.to) - int(e.from) + 1; n > int(l.maxRegs) {
+			b.fault(o.list("exact_blocks")[i], index("exact_blocks", i), "takes %d registers, max_read_regs is %d", n, l.maxRegs)
 		}
-		if len(ends) != 2 {
-			f.fault(e, path, "want [first, last], got %d numbers", len(ends))
-			continue
+		meets := func(other extent) bool { return other.from <= e.to && e.from <= other.to }
+		if slices.ContainsFunc(l.noRead, meets) || slices.ContainsFunc(l.exact[:i], meets) {
+			b.fault(o.list("exact_blocks")[i], index("exact_blocks", i), "meets another block or a no_read range")
 		}
-		from, ok1 := f.address(p, ends[0], index(path, 0))
-		to, ok2 := f.address(p, ends[1], index(path, 1))
-		if !ok1 || !ok2 {
-			continue
-		}
-		if to < from {
-			f.fault(e, path, "the last address is before the first")
-			continue
-		}
-		p.limits.noRead = append(p.limits.noRead, span{from, to})
 	}
+	for i, n := range o.list("single_word_only") {
+		if a, ok := b.address(n, index("single_word_only", i)); ok {
+			l.alone = append(l.alone, a)
+		}
+	}
+}
+
+func (b *builder) extents(o object, name string) (all []extent) {
+	for i, n := range o.list(name) {
+		at := index(name, i)
+		from, ok1 := b.address(n.Content[0], index(at, 0))
+		to, ok2 := b.address(n.Content[1], index(at, 1))
+		switch {
+		case !ok1 || !ok2:
+		case to < from:
+			b.fault(n, at, "the last address is before the first")
+		default:
+			all = append(all, extent{from, to})
+		}
+	}
+	return all
 }
 
 // address returns a documented address as it goes on the wire.
-func (f *form) address(p *Profile, n *yaml.Node, path string) (uint16, bool) {
-	v, ok := f.whole(n, path, uint64(p.base), 0xffff+uint64(p.base))
-	return uint16(uint32(v) - p.base), ok
+func (b *builder) address(n *yaml.Node, path string) (uint16, bool) {
+	v, ok := b.whole(n, path, uint64(b.p.base), 0xffff+uint64(b.p.base))
+	return uint16(uint32(v) - b.p.base), ok
 }
 
-// encoding sets how a register is read and laid out.
-func (f *form) encoding(d *field, m map[string]*yaml.Node, path string) {
-	if n := m["fc"]; n != nil {
-		v, _ := f.whole(n, join(path, "fc"), 3, 4)
-		d.fc = uint8(v)
+// encode sets how a register is read and laid out. Once it is set as a whole it
+// must be complete.
+func (b *builder) encode(r *reg, o object, whole bool) bool {
+	if o.has("fc") {
+		r.fc = uint8(o.whole("fc", 0))
 	}
-	if n := m["type"]; n != nil {
-		if name, ok := f.choice(n, join(path, "type"), "u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"); ok {
-			d.kind = kindNames[name]
+	if o.has("type") {
+		r.kind = kind(slices.Index(kindNames, o.text("type")))
+		r.size = r.kind.usual()
+	}
+	if o.has("order") {
+		r.order = orderOf(o.text("order"))
+	}
+	if o.has("scope") {
+		r.device = o.text("scope") == "device"
+	}
+	if o.has("words") {
+		switch n := r.kind.words(); {
+		case r.kind == 0:
+			o.fault("words", "says nothing without a type")
+		case n != 0:
+			o.fault("words", "type %s takes %d", kindNames[r.kind], n)
+		default:
+			r.size = uint16(o.whole("words", 0))
 		}
 	}
-	if n := m["order"]; n != nil {
-		if name, ok := f.choice(n, join(path, "order"), "ABCD", "CDAB", "BADC", "DCBA"); ok {
-			d.order = orderNames[name]
-		}
+	if !whole || o.bad["type"] || o.bad["words"] {
+		return !whole
 	}
+	if r.kind == 0 {
+		o.fault("type", "is missing")
+		return false
+	}
+	if r.size == 0 {
+		o.fault("words", "is missing: a %s has no length of its own", kindNames[r.kind])
+		return false
+	}
+	if long := uint16(maxRegisters); r.size > min(long, b.p.limits.maxRegs) {
+		o.fault("addr", "takes %d registers, max_read_regs is %d", r.size, b.p.limits.maxRegs)
+		return false
+	}
+	return true
 }
 
-// register adds the fields of one entry: a quantity of all its phases.
-func (f *form) register(p *Profile, e *yaml.Node, path string, start field) {
-	m := f.mapping(e, path, "quantity", "addr", "fc", "type", "order", "unit", "scale", "offset", "invalid", "range")
-	if m == nil {
-		return
-	}
-	faults := len(f.faults)
-	for _, key := range []string{"quantity", "addr", "unit"} {
-		if m[key] == nil {
-			f.fault(e, join(path, key), "is missing")
-		}
-	}
-	d := start
-	d.line = e.Line
-	f.encoding(&d, m, path)
-	if d.kind == 0 && m["type"] == nil {
-		f.fault(e, join(path, "type"), "is missing")
-	}
-	if n := m["quantity"]; n != nil {
-		if name, ok := f.choice(n, join(path, "quantity"), quantityNames[:]...); ok {
-			d.quantity = quantity(slices.Index(quantityNames[:], name))
-		}
-	}
-	if len(f.faults) > faults {
-		return // the rest depends on kind and quantity
-	}
-	f.conversion(&d, m, path)
-	addrs := f.list(m["addr"], join(path, "addr"))
-	if m["addr"].Kind != yaml.SequenceNode {
-		return
-	}
-	if want := d.quantity.values(); len(addrs) != want {
-		f.fault(m["addr"], join(path, "addr"), "%d addresses, want %d", len(addrs), want)
-		return
-	}
-	for i, n := range addrs {
-		f.place(p, d, n, index(join(path, "addr"), i), meter.Phase(i))
-	}
-}
-
-// place adds one field at the address in n.
-func (f *form) place(p *Profile, d field, n *yaml.Node, path string, phase meter.Phase) {
-	addr, ok := f.address(p, n, path)
+func (b *builder) ways(o object) {
+	w := &b.p.ways
+	w.count = 1
+	ws, ok := o.object("ways", waysShape)
 	if !ok {
 		return
 	}
-	d.addr, d.phase, d.line, d.path = addr, phase, n.Line, path
+	w.kind = waysKind(max(0, slices.Index(waysNames, ws.text("kind"))))
+	needs := map[waysKind][]string{single: nil, stride: {"count", "stride"}, bases: {"bases"}, unitID: {"count"}}[w.kind]
+	for _, name := range []string{"count", "stride", "bases"} {
+		switch needed := slices.Contains(needs, name); {
+		case needed && !ws.there(name):
+			ws.fault(name, "is missing")
+		case !needed && ws.there(name):
+			ws.fault(name, "says nothing for ways of kind %s", waysNames[w.kind])
+		}
+	}
+	w.count = int(ws.whole("count", 1))
+	w.stride = uint32(ws.whole("stride", 0))
+	for i, n := range ws.list("bases") {
+		if a, ok := b.address(n, index(ws.at("bases"), i)); ok {
+			w.bases = append(w.bases, a)
+		}
+	}
+	if w.kind == bases {
+		w.count = len(w.bases)
+		if ws.has("bases") && (w.count == 0 || w.count > maxWays) {
+			ws.fault("bases", "%d bases, want 1 to %d", w.count, maxWays)
+		}
+	}
+}
+
+func (b *builder) sunspec(o object) {
+	s, ok := o.object("sunspec", sunspecShape)
+	if !ok {
+		return
+	}
+	if b.p.base != 0 || b.p.ways.kind != single {
+		o.fault("sunspec", "wants base 0 and no ways: its registers count from the model, its models are the ways")
+	}
+	sun := &sunspec{bases: []uint16{40000, 50000, 0}}
+	for _, n := range s.list("models") {
+		v, _ := strconv.ParseUint(n.Value, 0, 64) // was checked
+		sun.models = append(sun.models, v)
+	}
+	if s.has("models") && len(sun.models) == 0 {
+		s.fault("models", "names no model")
+	}
+	if s.has("bases") {
+		sun.bases = nil
+		for _, n := range s.list("bases") {
+			v, _ := strconv.ParseUint(n.Value, 0, 16) // was checked
+			sun.bases = append(sun.bases, uint16(v))
+		}
+		if len(sun.bases) == 0 || len(sun.bases) > 8 {
+			s.fault("bases", "%d places to look at, want 1 to 8", len(sun.bases))
+		}
+	}
+	b.p.sunspec = sun
+}
+
+// signs sets what the meter's signs mean; registers are turned round by it.
+func (b *builder) signs(o object) {
+	if s, ok := o.object("signs", signsShape); ok {
+		b.p.byLoad = s.text("q") == "by-load"
+		b.p.turned[active] = s.text("p") == "export"
+		b.p.turned[reactive] = s.text("q") == "inverted"
+	}
+}
+
+// static reads a register with a request of its own.
+func (b *builder) static(o object, usual kind) (static, bool) {
+	r := reg{fc: b.start.fc, layout: layout{order: b.start.order}}
+	if usual != 0 {
+		r.kind, r.size = usual, usual.usual()
+	} else if b.start.kind != 0 {
+		r.layout = b.start.layout
+	}
+	if !b.encode(&r, o, true) || !o.has("addr") {
+		return static{}, false
+	}
+	n := o.values["addr"]
+	addr, ok := b.address(n, o.at("addr"))
+	if !ok {
+		return static{}, false
+	}
+	s := static{fc: r.fc, addr: addr, layout: r.layout, scale: o.number("scale", 1), line: n.Line, path: o.path}
+	if !b.placed(n, o.at("addr"), uint32(addr), r.size) {
+		return static{}, false
+	}
+	b.statics = append(b.statics, s)
+	return s, true
+}
+
+// placed checks that a request for one register can be made.
+func (b *builder) placed(n *yaml.Node, path string, addr uint32, size uint16) bool {
+	l := &b.p.limits
+	end := addr + uint32(size)
+	touches := func(e extent) bool { return uint32(e.from) < end && uint32(e.to) >= addr }
 	switch {
-	case d.end() > 1<<16:
-		f.fault(n, path, "ends after the last register")
-		return
-	case d.kind.words() > p.limits.maxRegs:
-		f.fault(n, path, "takes %d registers, max_read_regs is %d", d.kind.words(), p.limits.maxRegs)
-		return
+	case end > 1<<16:
+		b.fault(n, path, "ends after the last register")
+	case slices.ContainsFunc(l.noRead, touches):
+		b.fault(n, path, "lies in a no_read range")
+	case slices.ContainsFunc(l.exact, func(e extent) bool {
+		return touches(e) && !(uint32(e.from) <= addr && end <= uint32(e.to)+1)
+	}):
+		b.fault(n, path, "lies partly in an exact block")
+	default:
+		return true
 	}
-	for _, s := range p.limits.noRead {
-		if d.end() > uint32(s.from) && d.addr <= s.to {
-			f.fault(n, path, "lies in a no_read range")
-			return
-		}
-	}
-	p.fields = append(p.fields, d)
+	return false
 }
 
-// conversion sets how raw words become thousandths.
-func (f *form) conversion(d *field, m map[string]*yaml.Node, path string) {
-	names := make([]string, 0, len(units[d.quantity]))
-	for name := range units[d.quantity] {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	scale, unit := 1.0, 1.0
-	if name, ok := f.choice(m["unit"], join(path, "unit"), names...); ok {
-		unit = units[d.quantity][name]
-	}
-	if n := m["scale"]; n != nil {
-		v, ok := f.number(n, join(path, "scale"))
-		if ok && (v == 0 || math.Abs(v) > 1e9) {
-			f.fault(n, join(path, "scale"), "%s is 0 or too large", n.Value)
-		} else if ok {
-			scale = v
+func (b *builder) identity(o object) {
+	if n, ok := o.object("serial_number", textRegisterShape); ok {
+		if s, ok := b.static(n, text); ok {
+			b.p.identity.serial = &s
 		}
 	}
-	d.factor = scale * unit
-	if n := m["offset"]; n != nil {
-		v, ok := f.number(n, join(path, "offset"))
-		if ok && math.Abs(v) > 1e9 {
-			f.fault(n, join(path, "offset"), "%s is too large", n.Value)
-		} else if ok {
-			d.offset = v * unit
+	id, ok := o.object("identify", identifyShape)
+	if !ok {
+		return
+	}
+	b.p.identity.warn = id.text("on_mismatch") == "warn"
+	if id.has("match") && len(id.list("match")) == 0 {
+		id.fault("match", "matches nothing")
+	}
+	for _, m := range id.objects("match", matchShape) {
+		if s, ok := b.static(m, 0); ok {
+			b.match(m, s)
 		}
 	}
-	if n := m["invalid"]; n != nil {
-		most := uint64(math.MaxUint64) >> (64 - 16*uint(d.kind.words()))
-		for i, e := range f.list(n, join(path, "invalid")) {
-			if v, ok := f.whole(e, index(join(path, "invalid"), i), 0, most); ok {
-				d.invalid = append(d.invalid, v)
+}
+
+func (b *builder) match(o object, s static) {
+	m := match{static: s}
+	ways := 0
+	for _, name := range []string{"raw", "hex", "ascii", "regex"} {
+		if o.there(name) {
+			ways++
+		}
+		switch needsText := name == "ascii" || name == "regex"; {
+		case o.there(name) && needsText != s.kind.isText() && name != "hex":
+			o.fault(name, "does not go with type %s", kindNames[s.kind])
+		}
+	}
+	if ways != 1 {
+		o.fault("", "wants one of raw, hex, ascii and regex, got %d", ways)
+	}
+	for _, n := range o.list("raw") {
+		v, _ := strconv.ParseUint(n.Value, 0, 64) // was checked
+		m.raw = append(m.raw, v)
+	}
+	for _, n := range o.list("ascii") {
+		m.texts = append(m.texts, strings.TrimSpace(n.Value))
+	}
+	if o.has("raw") && len(m.raw) == 0 || o.has("ascii") && len(m.texts) == 0 {
+		o.fault("", "matches nothing")
+	}
+	if o.has("hex") {
+		for _, w := range strings.Fields(o.text("hex")) {
+			v, err := strconv.ParseUint(w, 16, 16)
+			if err != nil || len(w) != 4 {
+				o.fault("hex", "%q is no word of four hexadecimal digits", w)
+				break
+			}
+			m.words = append(m.words, uint16(v))
+		}
+		if len(m.words) != int(s.size) {
+			o.fault("hex", "%d words, the register has %d", len(m.words), s.size)
+		}
+	}
+	if o.has("regex") {
+		var err error
+		if m.regex, err = regexp.Compile(o.text("regex")); err != nil {
+			o.fault("regex", "%v", err)
+		}
+	}
+	b.p.identity.matches = append(b.p.identity.matches, m)
+}
+
+func (b *builder) ratios(o object) {
+	r, ok := o.object("ratios", ratiosShape)
+	if !ok {
+		return
+	}
+	b.p.ratios.byAgent = r.text("applied_by") == "agent"
+	for class, name := range ratioNames {
+		if c, ok := r.object(name, ratioShape); ok {
+			b.p.ratios.class[class] = b.ratio(c)
+		}
+	}
+}
+
+func (b *builder) ratio(o object) *ratio {
+	c := &ratio{fixed: o.number("fixed", 0), by: o.number("by", 1)}
+	if o.has("fixed") == o.has("primary") {
+		o.fault("", "wants one of fixed and primary")
+		return nil
+	}
+	if o.has("fixed") && !(c.fixed > 0 && c.fixed <= mostRatio) {
+		o.fault("fixed", "%v is not above 0 and at most %g", c.fixed, mostRatio)
+	}
+	if !(c.by > 0 && c.by <= mostRatio) {
+		o.fault("by", "%v is not above 0 and at most %g", c.by, mostRatio)
+	}
+	if inner, ok := o.object("primary", ratioRegisterShape); ok {
+		if s, ok := b.static(inner, 0); ok {
+			c.primary = &s
+		}
+	}
+	if inner, ok := o.object("secondary", ratioRegisterShape); ok {
+		if !o.there("primary") {
+			o.fault("secondary", "says nothing without a primary")
+		}
+		if s, ok := b.static(inner, 0); ok {
+			c.secondary = &s
+		}
+	}
+	return c
+}
+
+// mostRatio is the largest ratio that makes sense; what is above is a slip.
+const mostRatio = 1e5
+
+// selfReport sets what the meter says of itself.
+func (b *builder) selfReport(o object) {
+	if e, ok := o.object("enabled", enabledShape); ok {
+		if slot, ok := b.bitRegister(e); ok {
+			b.p.enabled = &bits{slot: slot, mask: e.whole("mask", 1<<64-1), want: e.whole("equals", 0)}
+		}
+	}
+	for _, s := range o.objects("status", statusShape) {
+		slot, ok := b.bitRegister(s)
+		if !ok {
+			continue
+		}
+		mask := s.whole("mask", 0)
+		r := remark{bits: bits{slot, mask, s.whole("equals", mask)}, quality: meter.Suspect}
+		if mask == 0 {
+			s.fault("mask", "no bit counts")
+		}
+		if s.text("quality") == "missing" {
+			r.quality = meter.Missing
+		}
+		r.why = map[string]meter.Reason{"restarted": meter.Restarted, "out_of_range": meter.OutOfRange,
+			"frozen": meter.Frozen, "mismatch": meter.Mismatch}[s.text("means")]
+		for q := range slowest {
+			for ph := range meter.Phase(q.values()) {
+				r.of[q][ph] = s.holds("quantities", q.String()) && (q == neutral || s.holds("phases", ph.String()))
+			}
+		}
+		b.p.status = append(b.p.status, r)
+	}
+	if c, ok := o.object("restarts", restartsShape); ok {
+		r := b.start
+		r.layout = layout{kind: u16, size: 1, order: b.start.order}
+		if b.encode(&r, c, true) && c.has("addr") {
+			if slot, ok := b.intern(r, c.values["addr"], c.at("addr"), false); ok {
+				b.p.restarts = slot
+				b.fast = append(b.fast, slot)
 			}
 		}
 	}
-	d.low, d.high = ranges[d.quantity][0], ranges[d.quantity][1]
-	if n := m["range"]; n != nil {
-		f.plausible(d, n, join(path, "range"))
-	}
 }
 
-// plausible sets the range, which is in V, A, W or var whatever the unit is.
-func (f *form) plausible(d *field, n *yaml.Node, path string) {
-	ends := f.list(n, path)
-	if n.Kind != yaml.SequenceNode {
-		return
-	}
-	if len(ends) != 2 {
-		f.fault(n, path, "want [lowest, highest], got %d numbers", len(ends))
-		return
-	}
-	low, ok1 := f.number(ends[0], index(path, 0))
-	high, ok2 := f.number(ends[1], index(path, 1))
-	if !ok1 || !ok2 {
-		return
-	}
-	most := ranges[d.quantity][1] / 1e3
-	if low >= high || math.Abs(low) > most || math.Abs(high) > most {
-		f.fault(n, path, "want lowest below highest, both within %g of 0", most)
-		return
-	}
-	d.low, d.high = low*1e3, high*1e3
+// holds reports whether a list names x; one that is not there names all.
+func (o object) holds(name, x string) bool {
+	return !o.there(name) || slices.ContainsFunc(o.list(name), func(n *yaml.Node) bool { return n.Value == x })
 }
 
-// without notes the quantities that the meter does not have.
-func (f *form) without(p *Profile, n *yaml.Node) {
-	if n == nil {
-		return
+func (b *builder) bitRegister(o object) (slot int, ok bool) {
+	r := b.start
+	r.layout = layout{kind: u16, size: 1}
+	if !b.encode(&r, o, true) || !o.has("addr") {
+		return 0, false
 	}
-	for i, e := range f.list(n, "not_supported") {
-		if name, ok := f.choice(e, index("not_supported", i), quantityNames[:]...); ok {
-			p.without[slices.Index(quantityNames[:], name)] = true
-		}
-	}
+	slot, ok = b.intern(r, o.values["addr"], o.at("addr"), false)
+	b.fast = append(b.fast, slot)
+	return slot, ok
 }
 
-// complete faults a quantity that is nowhere, or that is there twice.
-func (f *form) complete(p *Profile, n *yaml.Node) {
-	var have [quantities]int
-	for i := range p.fields {
-		have[p.fields[i].quantity]++
-	}
-	for _, e := range n.Content { // an entry with another fault is not missing too
-		m := e.Content
-		for i := 0; e.Kind == yaml.MappingNode && i+1 < len(m); i += 2 {
-			if q := slices.Index(quantityNames[:], m[i+1].Value); m[i].Value == "quantity" && q >= 0 && have[q] == 0 {
-				have[q] = quantity(q).values()
-			}
-		}
-	}
-	for i, got := range have {
+// complete faults a quantity that is nowhere, or there and not supported.
+func (b *builder) complete(o object) {
+	for i, without := range b.p.without {
 		q := quantity(i)
 		switch {
-		case got == 0 && !p.without[i]:
-			f.fault(n, "registers", "quantity %s is missing; if the meter has none, list it in not_supported", q)
-		case got > 0 && p.without[i]:
-			f.fault(n, "registers", "quantity %s has registers and is listed in not_supported", q)
-		case got > q.values():
-			f.fault(n, "registers", "quantity %s is there twice", q)
+		case q < slowest && !b.asked[q] && !without:
+			o.fault("registers", "quantity %s is missing; if the meter has none, list it in not_supported", q)
+		case b.asked[q] && without:
+			o.fault("registers", "quantity %s has registers and is listed in not_supported", q)
 		}
 	}
 }
 
-// overlaps faults registers that share a word.
-func (f *form) overlaps(p *Profile) {
-	fs := slices.Clone(p.fields)
-	slices.SortStableFunc(fs, func(a, b field) int {
-		return cmp.Or(cmp.Compare(a.fc, b.fc), cmp.Compare(a.addr, b.addr))
-	})
-	for i := 1; i < len(fs); i++ {
-		a, b := &fs[i-1], &fs[i]
-		if a.fc == b.fc && uint32(b.addr) < a.end() {
-			f.faults = append(f.faults, Fault{Line: b.line, Path: b.path, Message: "overlaps " + a.path})
+// lay places the registers of each way and plans its requests.
+func (b *builder) lay() {
+	p := b.p
+	if p.sunspec != nil {
+		for i := range p.regs {
+			p.sunspec.words = max(p.sunspec.words, p.regs[i].addr+p.regs[i].size)
 		}
 	}
+	for n := range p.ways.count {
+		c := channel{addrs: make([]uint16, len(p.regs))}
+		for i := range p.regs {
+			r := &p.regs[i]
+			at := p.ways.at(r, n)
+			node := &yaml.Node{Line: r.line}
+			path := r.path
+			if n > 0 {
+				path = fmt.Sprintf("%s, way %d", path, n+1)
+			}
+			if !b.placed(node, path, at, r.size) {
+				return
+			}
+			c.addrs[i] = uint16(at)
+		}
+		if !b.apart(&c, n) {
+			return
+		}
+		c.fast, c.slow = plan(b.wants(&c, b.fast), &p.limits), plan(b.wants(&c, b.slow), &p.limits)
+		p.channels = append(p.channels, c)
+		p.requests = slices.Concat(p.requests, c.fast, c.slow)
+	}
+	for _, s := range b.statics {
+		p.requests = append(p.requests, block{fc: s.fc, addr: s.addr, n: s.size})
+	}
+	if p.sunspec != nil {
+		p.requests = append(p.requests, block{fc: 3, n: 2}) // of the chain
+	}
+}
+
+// wants returns the registers of some slots of a way, each once.
+func (b *builder) wants(c *channel, slots []int) (ws []want) {
+	seen := map[int]bool{}
+	for _, s := range slots {
+		if !seen[s] {
+			seen[s] = true
+			r := &b.p.regs[s]
+			ws = append(ws, want{part: part{slot: s, addr: c.addrs[s], layout: r.layout}, fc: r.fc, core: slices.Contains(b.cores, s)})
+		}
+	}
+	return ws
+}
+
+// apart checks that no two registers of a way share a word, and that no other
+// request cuts through one where the meter refuses that.
+func (b *builder) apart(c *channel, n int) bool {
+	regs := b.p.regs
+	slots := make([]int, len(regs))
+	for i := range slots {
+		slots[i] = i
+	}
+	slices.SortStableFunc(slots, func(x, y int) int {
+		return cmp.Or(cmp.Compare(regs[x].fc, regs[y].fc), cmp.Compare(c.addrs[x], c.addrs[y]))
+	})
+	ok := true
+	for i := 1; i < len(slots); i++ {
+		x, y := slots[i-1], slots[i]
+		if regs[x].fc == regs[y].fc && uint32(c.addrs[y]) < uint32(c.addrs[x])+uint32(regs[x].size) {
+			message := "overlaps " + regs[x].path
+			if n > 0 {
+				message = fmt.Sprintf("overlaps %s in way %d", regs[x].path, n+1)
+			}
+			b.faults = append(b.faults, Fault{Line: regs[y].line, Path: regs[y].path, Message: message})
+			ok = false
+		}
+	}
+	if !b.p.limits.aligned {
+		return ok
+	}
+	for _, s := range b.statics {
+		from, to := uint32(s.addr), uint32(s.addr)+uint32(s.size)
+		for i := range regs {
+			first, end := uint32(c.addrs[i]), uint32(c.addrs[i])+uint32(regs[i].size)
+			whole := from <= first && end <= to
+			if s.fc == regs[i].fc && from < end && first < to && !whole && !slices.Contains(b.p.limits.alone, s.addr) {
+				b.faults = append(b.faults, Fault{Line: s.line, Path: s.path, Message: "cuts through " + regs[i].path + ", which the meter refuses"})
+				ok = false
+			}
+		}
+	}
+	return ok
 }

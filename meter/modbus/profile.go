@@ -1,19 +1,21 @@
-// Package modbus reads one way of a Modbus meter into a [meter.Reading].
+// Package modbus reads one way of a Modbus meter into a [meter.Reading], and what
+// it says of the supply into a [meter.SupplyReading].
 //
 // A [Profile] says which registers hold which quantity; it is a file, so that a
 // new meter is a new file and not new code. A [Client] is one connection, and
 // so one bus: its owner is a single goroutine. A [Meter] joins the two for one
-// way and decides what each register is worth: a value, or Missing and why.
+// way and decides what each register is worth: a value, or Missing and why. A
+// meter that is not the one that the profile is for, or whose transformer ratio
+// is not the one that was configured, has no values at all.
 //
 // It does not decide when to read, and it does not reconnect by itself
-// (agent/poll). It does not average (meter/window). Modbus TCP is the only
-// transport; serial lines are not.
+// (agent/poll). It does not average (meter/window).
 //
-// Requirements: R1 (V, I, P, Q per phase and way, neutral current).
+// Requirements: R1 (V, I, P, Q per phase and way, neutral current), R5 (what
+// meters know of power quality).
 package modbus
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -40,24 +42,51 @@ func (f Fault) String() string {
 // Profile is a meter's register map, checked and planned into requests. It is
 // not changed once parsed, so any number of meters may share it.
 type Profile struct {
-	id      string
-	vendor  string
-	models  []string
-	level   string
-	source  string
-	base    uint32
-	timeout time.Duration
-	limits  limits
-	fields  []field
-	blocks  []block
-	without [quantities]bool // not supported by the meter
-	vectors []vector
+	id       string
+	vendor   string
+	models   []string
+	firmware string
+	level    string
+	source   string
+	base     uint32
+	timeout  time.Duration
+	refresh  time.Duration
+	serial   Serial
+	limits   limits
+
+	ways     ways
+	regs     []reg // by slot; their addresses are those of way 1
+	values   []value
+	channels []channel // by way of the device
+	requests []block   // every one that is ever made, of all ways
+	without  [quantities]bool
+
+	turned   [quantities]bool // the meter's sign is the other way round
+	byLoad   bool             // Q is positive for an inductive load whichever way P flows
+	enabled  *bits
+	status   []remark
+	restarts int // slot, or nowhere
+
+	identity identity
+	ratios   ratios
+	sunspec  *sunspec
+	vectors  []vector
+}
+
+// Serial is how the meter is set on a serial line when it comes from its maker.
+// A zero is not known.
+type Serial struct {
+	Baud       int
+	Parity     string // none, even or odd
+	StopBits   int
+	Turnaround time.Duration // from a request's end to the answer's start
+	Gap        time.Duration // quiet that the meter wants between requests
 }
 
 // Block is one request of a meter's poll.
 type Block struct {
 	Function uint8  // 3 holding registers, 4 input registers
-	Addr, N  uint16 // as on the wire, from 0
+	Addr, N  uint16 // as on the wire, from 0; after the model's start with SunSpec
 }
 
 // ID returns the name by which a site file calls the profile.
@@ -69,6 +98,10 @@ func (p *Profile) Vendor() string { return p.vendor }
 // Models returns the types of meter that the profile is for.
 func (p *Profile) Models() []string { return slices.Clone(p.models) }
 
+// Firmware returns for which firmware the map holds, empty where that is not
+// known.
+func (p *Profile) Firmware() string { return p.firmware }
+
 // Evidence returns how well the map is verified (bench, vendor or third-party)
 // and where it was taken from.
 func (p *Profile) Evidence() (level, source string) { return p.level, p.source }
@@ -76,182 +109,153 @@ func (p *Profile) Evidence() (level, source string) { return p.level, p.source }
 // Timeout returns how long the meter may take to answer one request.
 func (p *Profile) Timeout() time.Duration { return p.timeout }
 
-// Blocks returns the requests of one poll, in order.
-func (p *Profile) Blocks() []Block {
-	out := make([]Block, len(p.blocks))
-	for i, b := range p.blocks {
+// Refresh returns how often the meter itself takes new values, 0 where that is
+// not known. Polls more often than that read repeats.
+func (p *Profile) Refresh() time.Duration { return p.refresh }
+
+// Serial returns the meter's own settings on a serial line.
+func (p *Profile) Serial() Serial { return p.serial }
+
+// Ways returns how many ways one meter of this type can measure; 0 is as many as
+// it says itself (SunSpec).
+func (p *Profile) Ways() int {
+	if p.sunspec != nil {
+		return 0
+	}
+	return len(p.channels)
+}
+
+// Blocks returns the requests of one poll of the first way, in order.
+func (p *Profile) Blocks() []Block { return p.BlocksOf(1) }
+
+// BlocksOf returns the requests of one poll of a way of the device, in order.
+// The first way is 1.
+func (p *Profile) BlocksOf(way int) []Block { return listed(p.channel(way).fast) }
+
+// SlowBlocksOf returns the requests for what is read at the slow period.
+func (p *Profile) SlowBlocksOf(way int) []Block { return listed(p.channel(way).slow) }
+
+// Longest returns the most registers of any request.
+func (p *Profile) Longest() (n uint16) {
+	for i := range p.requests {
+		n = max(n, p.requests[i].n)
+	}
+	return n
+}
+
+func listed(blocks []block) []Block {
+	out := make([]Block, len(blocks))
+	for i, b := range blocks {
 		out[i] = Block{Function: b.fc, Addr: b.addr, N: b.n}
 	}
 	return out
 }
 
-// quantity is the measured quantity that a register holds.
-type quantity uint8
-
-const (
-	voltage quantity = iota
-	current
-	active
-	reactive
-	neutral
-	quantities
-)
-
-var quantityNames = [quantities]string{"v", "i", "p", "q", "n"}
-
-func (q quantity) String() string { return quantityNames[q] }
-
-// values is how many values of the quantity a way has.
-func (q quantity) values() int {
-	if q == neutral {
-		return 1
+// channel returns a way of the device; a way that is not there is the first.
+func (p *Profile) channel(way int) *channel {
+	if way < 1 || way > len(p.channels) {
+		way = 1
 	}
-	return meter.Phases
+	return &p.channels[way-1]
 }
 
-// kind is how a register's words make a number.
-type kind uint8
-
-const (
-	u16 kind = iota + 1
-	s16
-	u32
-	s32
-	u64
-	s64
-	f32
-	f64
-)
-
-var kindNames = map[string]kind{
-	"u16": u16, "s16": s16, "u32": u32, "s32": s32,
-	"u64": u64, "s64": s64, "f32": f32, "f64": f64,
+// has reports whether the profile has registers for a quantity.
+func (p *Profile) has(q quantity) bool {
+	return slices.ContainsFunc(p.values, func(v value) bool { return v.quantity == q })
 }
 
-// words is how many registers a number of this kind takes.
-func (k kind) words() uint16 {
-	switch k {
-	case u16, s16:
-		return 1
-	case u64, s64, f64:
-		return 4
-	default:
-		return 2
-	}
+// MeasuresNeutral reports whether the meter measures the neutral current, rather
+// than that it has to be derived or is not known at all.
+func (p *Profile) MeasuresNeutral() bool { return p.has(neutral) }
+
+// DerivesNeutral reports whether the neutral current follows from the phases.
+func (p *Profile) DerivesNeutral() bool {
+	return !p.has(neutral) && p.has(voltage) && p.has(active) && p.has(reactive)
 }
 
-// order says how the octets of a number lie on the wire. ABCD is most
-// significant first; CDAB has the words swapped, BADC the octets within each
-// word, DCBA both. For 16 and 64 bits the same names mean the same swaps.
-type order struct{ words, octets bool }
+// nowhere is the slot of a register that is not there.
+const nowhere = -1
 
-var orderNames = map[string]order{
-	"ABCD": {}, "CDAB": {words: true}, "BADC": {octets: true}, "DCBA": {words: true, octets: true},
-}
-
-// units gives the factor from a unit to thousandths of the SI unit.
-var units = [quantities]map[string]float64{
-	voltage:  {"V": 1e3, "mV": 1, "kV": 1e6},
-	current:  {"A": 1e3, "mA": 1, "kA": 1e6},
-	active:   {"W": 1e3, "mW": 1, "kW": 1e6},
-	reactive: {"var": 1e3, "mvar": 1, "kvar": 1e6},
-	neutral:  {"A": 1e3, "mA": 1, "kA": 1e6},
-}
-
-// ranges are the plausible values of a quantity at low voltage, in thousandths,
-// where the profile does not say. A raised value that is wrong would curtail a
-// street; a value out of range is Missing.
-var ranges = [quantities][2]float64{
-	voltage:  {0, 1e6},
-	current:  {0, 1e7},
-	active:   {-1e10, 1e10},
-	reactive: {-1e10, 1e10},
-	neutral:  {0, 1e7},
-}
-
-// field is one register that holds one value.
-type field struct {
-	quantity quantity
-	phase    meter.Phase // of a neutral: L1, unused
-	fc       uint8
-	addr     uint16 // on the wire
-	kind     kind
-	order    order
-	factor   float64 // raw to thousandths
-	offset   float64 // thousandths
-	low      float64 // thousandths, inclusive
-	high     float64
-	invalid  []uint64 // raw patterns that mean "not available"
+// reg is one register that is read at a poll. Its words are kept as one number
+// at its slot.
+type reg struct {
+	fc   uint8
+	addr uint16 // on the wire, of way 1; after a base where the ways have bases
+	layout
+	device bool // the same for all ways of the device
 
 	line int
 	path string
 }
 
-// end is the address after the field's last word.
-func (f *field) end() uint32 { return uint32(f.addr) + uint32(f.kind.words()) }
+// value is one measured value: how it follows from registers.
+type value struct {
+	quantity quantity
+	phase    meter.Phase // of the meter's inputs; 0 where there are no phases
 
-// span is a run of addresses on the wire, both ends inclusive.
-type span struct{ from, to uint16 }
+	a, b  int // slots; b is added, or taken away
+	minus bool
+	sf    int // slot of the power of ten
+	sign  int // slot of the bit that means negative
+	mask  uint64
 
-// limits are the bounds of one request.
-type limits struct {
-	maxRegs uint16
-	maxGap  uint16
-	noRead  []span
+	invalid []uint64 // raw patterns that mean "not available"
+	factor  float64  // raw to stored
+	offset  float64  // as stored
+	low     float64  // as stored, inclusive
+	high    float64
+
+	path string
 }
 
-// block is one request and the fields that it brings.
-type block struct {
-	fc      uint8
-	addr, n uint16
-	fields  []field
+// bits is what a register says when some of its bits are as they should be.
+type bits struct {
+	slot       int
+	mask, want uint64
 }
 
-// plan merges fields into as few requests as the limits allow. Fields that are
-// read together are taken at one instant, so that P fits its V and I.
-func plan(fields []field, lim limits) []block {
-	fs := slices.Clone(fields)
-	slices.SortStableFunc(fs, func(a, b field) int {
-		return cmp.Or(cmp.Compare(a.fc, b.fc), cmp.Compare(a.addr, b.addr))
-	})
-	var blocks []block
-	for _, f := range fs {
-		if n := len(blocks); n > 0 && fits(&blocks[n-1], &f, lim) {
-			b := &blocks[n-1]
-			b.n = uint16(f.end() - uint32(b.addr))
-			b.fields = append(b.fields, f)
-			continue
-		}
-		blocks = append(blocks, block{fc: f.fc, addr: f.addr, n: f.kind.words(), fields: []field{f}})
-	}
-	return blocks
+// remark is a bit of the meter that makes values doubtful.
+type remark struct {
+	bits
+	quality meter.Quality
+	why     meter.Reason
+	of      [quantities][meter.Phases]bool
 }
 
-// fits reports whether f may be read in the same request as b.
-func fits(b *block, f *field, lim limits) bool {
-	end := uint32(b.addr) + uint32(b.n)
-	if b.fc != f.fc || uint32(f.addr) < end ||
-		uint32(f.addr)-end > uint32(lim.maxGap) || f.end()-uint32(b.addr) > uint32(lim.maxRegs) {
-		return false
-	}
-	for _, s := range lim.noRead {
-		if uint32(s.to) >= end && s.from < f.addr {
-			return false
-		}
-	}
-	return true
+// channel is one way of a device: where its registers are, and the requests that
+// read them.
+type channel struct {
+	addrs      []uint16 // by slot
+	fast, slow []block
 }
 
-// split returns the parts of a block that a meter refused: its runs without
-// gaps, or, when it has none, its single values. A block of one value has no
-// parts.
-func (b *block) split() []block {
-	if len(b.fields) < 2 {
-		return nil
+// waysKind is how the registers of a device's ways lie to each other.
+type waysKind uint8
+
+const (
+	single waysKind = iota
+	stride          // way n is (n-1) * stride further on
+	bases           // way n begins at its own base
+	unitID          // way n answers as the n-th unit
+)
+
+var waysNames = []string{single: "single", stride: "stride", bases: "bases", unitID: "unit"}
+
+type ways struct {
+	kind   waysKind
+	count  int
+	stride uint32
+	bases  []uint16
+}
+
+// at is where a register of a way is on the wire; above 0xffff it is nowhere.
+func (w *ways) at(r *reg, n int) uint32 {
+	switch {
+	case r.device || w.kind == single || w.kind == unitID:
+		return uint32(r.addr)
+	case w.kind == bases:
+		return uint32(w.bases[n]) + uint32(r.addr)
+	default:
+		return uint32(r.addr) + uint32(n)*w.stride
 	}
-	parts := plan(b.fields, limits{maxRegs: b.n})
-	if len(parts) == 1 {
-		parts = plan(b.fields, limits{}) // no merge fits into 0 registers
-	}
-	return parts
 }

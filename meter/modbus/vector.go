@@ -2,11 +2,8 @@ package modbus
 
 import (
 	"fmt"
-	"math"
-	"slices"
 	"strconv"
-
-	"go.yaml.in/yaml/v3"
+	"strings"
 
 	"lvagent/meter"
 )
@@ -14,8 +11,7 @@ import (
 // vector is a test that a profile carries: register contents and what the
 // meter's display would say to them.
 type vector struct {
-	line  int
-	path  string
+	setup Setup
 	words []image
 	want  []expectation
 }
@@ -27,150 +23,199 @@ type image struct {
 	words []uint16
 }
 
-// expectation is what one register of a vector decodes to.
+// expectation is what one value of a vector decodes to.
 type expectation struct {
 	line     int
 	path     string
 	quantity quantity
 	phase    meter.Phase
-	value    int64 // thousandths
+	value    int64 // as stored
 	why      meter.Reason
 }
 
 // reasonNames are the words that stand for a missing value in a vector.
-var reasonNames = map[string]meter.Reason{
-	"sentinel": meter.Sentinel, "not_a_number": meter.NotANumber, "out_of_range": meter.OutOfRange,
+var reasonNames = []struct {
+	name string
+	why  meter.Reason
+}{
+	{"sentinel", meter.Sentinel}, {"not_a_number", meter.NotANumber}, {"out_of_range", meter.OutOfRange},
+	{"mismatch", meter.Mismatch}, {"not_supported", meter.NotSupported},
 }
 
-func (f *form) vector(p *Profile, e *yaml.Node, path string) {
-	m := f.mapping(e, path, "name", "words", "want")
-	if m == nil {
+func (b *builder) vector(o object) {
+	v := vector{setup: Setup{
+		Channel: int(o.whole("channel", 1)), CT: o.number("ct", 0), VT: o.number("vt", 0), NeutralCT: o.number("neutral_ct", 0),
+	}}
+	if n := b.p.ways.count; v.setup.Channel > n {
+		o.fault("channel", "there are %d ways", n)
 		return
 	}
-	v := vector{line: e.Line, path: path}
-	for _, key := range []string{"name", "words", "want"} {
-		if m[key] == nil {
-			f.fault(e, join(path, key), "is missing")
+	for _, name := range ratioNames {
+		x := o.number(name, 1)
+		switch {
+		case o.has(name) && !b.p.ratios.byAgent:
+			o.fault(name, "the meter applies its ratios")
+		case !(x > 0 && x <= mostRatio):
+			o.fault(name, "%v is not above 0 and at most %g", x, mostRatio)
 		}
 	}
-	if n := m["name"]; n != nil {
-		f.text(n, join(path, "name"))
-	}
-	if n := m["words"]; n != nil {
-		for i, run := range f.list(n, join(path, "words")) {
-			f.image(p, &v, run, index(join(path, "words"), i))
+	for _, run := range o.objects("words", imageShape) {
+		im := image{fc: uint8(run.whole("fc", 0))}
+		if run.has("addr") {
+			im.addr, _ = b.address(run.values["addr"], run.at("addr"))
 		}
+		for _, n := range run.list("raw") {
+			w, _ := strconv.ParseUint(n.Value, 0, 16) // was checked
+			im.words = append(im.words, uint16(w))
+		}
+		v.words = append(v.words, im)
 	}
-	if n := m["want"]; n != nil {
-		f.want(&v, n, join(path, "want"))
+	if w, ok := o.object("want", wantShape); ok {
+		b.want(&v, w)
 	}
-	p.vectors = append(p.vectors, v)
+	b.p.vectors = append(b.p.vectors, v)
 }
 
-func (f *form) image(p *Profile, v *vector, e *yaml.Node, path string) {
-	m := f.mapping(e, path, "fc", "addr", "raw")
-	if m == nil {
-		return
-	}
-	for _, key := range []string{"fc", "addr", "raw"} {
-		if m[key] == nil {
-			f.fault(e, join(path, key), "is missing")
-			return
-		}
-	}
-	im := image{}
-	fc, _ := f.whole(m["fc"], join(path, "fc"), 3, 4)
-	im.fc = uint8(fc)
-	im.addr, _ = f.address(p, m["addr"], join(path, "addr"))
-	for i, n := range f.list(m["raw"], join(path, "raw")) {
-		w, _ := f.whole(n, index(join(path, "raw"), i), 0, math.MaxUint16)
-		im.words = append(im.words, uint16(w))
-	}
-	v.words = append(v.words, im)
-}
-
-func (f *form) want(v *vector, n *yaml.Node, path string) {
-	m := f.mapping(n, path, quantityNames[:]...)
-	if m != nil && len(m) == 0 {
-		f.fault(n, path, "wants nothing")
+func (b *builder) want(v *vector, o object) {
+	if len(o.values)+len(o.bad) == 0 {
+		o.f.fault(o.node, o.path, "wants nothing")
 	}
 	for i, name := range quantityNames {
-		e := m[name]
-		if e == nil {
+		if !o.has(name) {
 			continue
 		}
-		q, p := quantity(i), join(path, name)
-		values := f.list(e, p)
-		if e.Kind != yaml.SequenceNode {
+		q, list := quantity(i), o.list(name)
+		if len(list) != q.values() {
+			o.fault(name, "%d values, want %d", len(list), q.values())
 			continue
 		}
-		if len(values) != q.values() {
-			f.fault(e, p, "%d values, want %d", len(values), q.values())
-			continue
-		}
-		for ph, s := range values {
-			x := expectation{line: s.Line, path: index(p, ph), quantity: q, phase: meter.Phase(ph)}
-			if why, ok := reasonNames[s.Value]; ok {
-				x.why = why
-			} else if value, err := strconv.ParseInt(s.Value, 10, 64); err == nil {
-				x.value = value
-			} else {
-				f.fault(s, x.path, "want whole thousandths, or sentinel, not_a_number or out_of_range, got %s", kindOf(s))
+		for ph, n := range list {
+			x := expectation{line: n.Line, path: index(o.at(name), ph), quantity: q, phase: meter.Phase(ph)}
+			known := false
+			for _, r := range reasonNames {
+				if r.name == n.Value {
+					x.why, known = r.why, true
+				}
+			}
+			value, err := strconv.ParseInt(n.Value, 10, 64)
+			if !known && err != nil {
+				b.fault(n, x.path, "want a whole number, as thousandths, or %s, got %s", reasonList(), kindOf(n))
 				continue
+			}
+			if !known {
+				x.value = value
 			}
 			v.want = append(v.want, x)
 		}
 	}
 }
 
+func reasonList() string {
+	var names []string
+	for _, r := range reasonNames {
+		names = append(names, r.name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // CheckVectors decodes the profile's own test vectors and returns those that do
 // not hold.
-func (p *Profile) CheckVectors() []Fault {
-	var faults []Fault
+func (p *Profile) CheckVectors() (faults []Fault) {
 	for i := range p.vectors {
 		v := &p.vectors[i]
-		for _, x := range v.want {
-			if msg := p.checkOne(v, x); msg != "" {
-				faults = append(faults, Fault{Line: x.line, Path: x.path, Message: msg})
+		d := newDecoder(p, v.setup)
+		v.fill(d)
+		for _, fast := range []bool{true, false} {
+			d.decode(fast)
+			for _, x := range v.want {
+				if (x.quantity < slowest) != fast {
+					continue
+				}
+				if msg := v.check(d, x); msg != "" {
+					faults = append(faults, Fault{Line: x.line, Path: x.path, Message: msg})
+				}
 			}
 		}
 	}
 	return faults
 }
 
-func (p *Profile) checkOne(v *vector, x expectation) string {
-	n := slices.IndexFunc(p.fields, func(f field) bool { return f.quantity == x.quantity && f.phase == x.phase })
-	if n < 0 {
-		return "the profile has no register for it"
+// uncovered marks a register that a vector says nothing about.
+const uncovered meter.Reason = 1 << 15
+
+// fill puts the vector's words where a poll would.
+func (v *vector) fill(d *decoder) {
+	d.forget(uncovered)
+	ch := d.p.channel(v.setup.Channel)
+	for slot := range d.p.regs {
+		r := &d.p.regs[slot]
+		if words, ok := v.at(r.fc, ch.addrs[slot], r.size); ok {
+			d.raw[slot], d.why[slot] = r.raw(words), 0
+		}
 	}
-	f := &p.fields[n]
-	words, ok := v.at(f)
-	if !ok {
-		return fmt.Sprintf("the vector has no words for function %d, address 0x%04x on the wire", f.fc, f.addr)
+}
+
+func (v *vector) check(d *decoder, x expectation) string {
+	got := d.out[x.quantity][x.phase]
+	if got.why&uncovered != 0 {
+		for i := range d.p.values {
+			if y := &d.p.values[i]; y.quantity == x.quantity && y.phase == x.phase {
+				for _, slot := range []int{y.a, y.b, y.sf, y.sign} {
+					if slot != nowhere && d.why[slot] == uncovered {
+						r := &d.p.regs[slot]
+						return fmt.Sprintf("the vector has no words for function %d, address 0x%04x on the wire",
+							r.fc, d.p.channel(v.setup.Channel).addrs[slot])
+					}
+				}
+			}
+		}
+		return "the vector lacks words from which it follows"
 	}
-	value, why := f.decode(words)
-	if value != x.value || why != x.why {
-		return fmt.Sprintf("words %04x: got %s, want %s", words, outcome(value, why), outcome(x.value, x.why))
+	if missing := x.why != 0; missing != (got.quality == meter.Missing) || missing && got.why != x.why || !missing && got.value != x.value {
+		return fmt.Sprintf("%sgot %s, want %s", v.wordsOf(d, x), outcome(got.value, got.quality, got.why), outcome(x.value, meter.Good, x.why))
 	}
 	return ""
 }
 
-// at returns the words of the vector that belong to f.
-func (v *vector) at(f *field) ([]uint16, bool) {
+// wordsOf says from which words a value follows.
+func (v *vector) wordsOf(d *decoder, x expectation) (s string) {
+	ch := d.p.channel(v.setup.Channel)
+	for i := range d.p.values {
+		if y := &d.p.values[i]; y.quantity == x.quantity && y.phase == x.phase {
+			for _, slot := range []int{y.a, y.b, y.sf, y.sign} {
+				if slot == nowhere {
+					continue
+				}
+				r := &d.p.regs[slot]
+				if words, ok := v.at(r.fc, ch.addrs[slot], r.size); ok {
+					s += fmt.Sprintf("words %04x: ", words)
+				}
+			}
+		}
+	}
+	return s
+}
+
+// at returns the words of the vector at an address.
+func (v *vector) at(fc uint8, addr, n uint16) ([]uint16, bool) {
 	for _, im := range v.words {
-		from, to := int(f.addr)-int(im.addr), int(f.end())-int(im.addr)
-		if im.fc == f.fc && from >= 0 && to <= len(im.words) {
-			return im.words[from:to], true
+		from := int(addr) - int(im.addr)
+		if im.fc == fc && from >= 0 && from+int(n) <= len(im.words) {
+			return im.words[from : from+int(n)], true
 		}
 	}
 	return nil, false
 }
 
-func outcome(value int64, why meter.Reason) string {
-	for name, r := range reasonNames {
-		if r == why {
-			return name
+func outcome(value int64, quality meter.Quality, why meter.Reason) string {
+	if quality != meter.Missing && value != 0 || why == 0 {
+		return strconv.FormatInt(value, 10)
+	}
+	var names []string
+	for _, r := range reasonNames {
+		if why&r.why != 0 {
+			names = append(names, r.name)
 		}
 	}
-	return strconv.FormatInt(value, 10)
+	return strings.Join(names, "+")
 }

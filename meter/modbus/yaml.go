@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,29 +60,6 @@ func (f *form) document(source []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-// mapping returns the values of a mapping by key. Keys that are not allowed,
-// or there twice, are faults. It returns nil when n is no mapping.
-func (f *form) mapping(n *yaml.Node, path string, allowed ...string) map[string]*yaml.Node {
-	if n.Kind != yaml.MappingNode {
-		f.fault(n, path, "want a mapping, got %s", kindOf(n))
-		return nil
-	}
-	out := make(map[string]*yaml.Node, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, v := n.Content[i], n.Content[i+1]
-		p := join(path, k.Value)
-		switch {
-		case !isOneOf(k.Value, allowed):
-			f.fault(k, p, "unknown key, want one of %s", strings.Join(allowed, ", "))
-		case out[k.Value] != nil:
-			f.fault(k, p, "is there twice")
-		default:
-			out[k.Value] = v
-		}
-	}
-	return out
-}
-
 // list returns the elements of a sequence.
 func (f *form) list(n *yaml.Node, path string) []*yaml.Node {
 	if n.Kind != yaml.SequenceNode {
@@ -106,7 +84,7 @@ func (f *form) choice(n *yaml.Node, path string, allowed ...string) (string, boo
 	if s == "" {
 		return "", false
 	}
-	if !isOneOf(s, allowed) {
+	if !slices.Contains(allowed, s) {
 		f.fault(n, path, "unknown %q, want one of %s", s, strings.Join(allowed, ", "))
 		return "", false
 	}
@@ -140,6 +118,13 @@ func (f *form) number(n *yaml.Node, path string) (float64, bool) {
 	return v, true
 }
 
+// flag checks that a scalar is true or false.
+func (f *form) flag(n *yaml.Node, path string) {
+	if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
+		f.fault(n, path, "want true or false, got %s", kindOf(n))
+	}
+}
+
 // duration returns a positive duration with its unit.
 func (f *form) duration(n *yaml.Node, path string) (time.Duration, bool) {
 	if n.Kind == yaml.ScalarNode {
@@ -168,15 +153,6 @@ func join(path, key string) string {
 }
 
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-func isOneOf(s string, names []string) bool {
-	for _, n := range names {
-		if s == n {
-			return true
-		}
-	}
-	return false
-}
 
 // kindOf describes a node in a fault.
 func kindOf(n *yaml.Node) string {

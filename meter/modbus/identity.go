@@ -1,0 +1,219 @@
+package modbus
+
+import (
+	"errors"
+	"math"
+	"regexp"
+	"slices"
+	"time"
+
+	"lvagent/meter"
+)
+
+// static is a register that is read at the start and now and then, with a
+// request of its own.
+type static struct {
+	fc   uint8
+	addr uint16
+	layout
+	scale float64
+
+	line int
+	path string
+}
+
+// match is what a register of the right meter holds. One of the lists is set.
+type match struct {
+	static
+	raw   []uint64
+	words []uint16
+	texts []string
+	regex *regexp.Regexp
+}
+
+func (m *match) holds(words []uint16) bool {
+	switch {
+	case len(m.raw) > 0:
+		return slices.Contains(m.raw, m.layout.raw(words))
+	case len(m.words) > 0:
+		return slices.Equal(m.words, words)
+	case m.regex != nil:
+		return m.regex.MatchString(m.text(words))
+	default:
+		return slices.Contains(m.texts, m.text(words))
+	}
+}
+
+// identity is by what a meter is known.
+type identity struct {
+	matches []match
+	warn    bool // go on with another meter, with every value Suspect
+	serial  *static
+}
+
+// recheck is how often a meter that answers is asked again who it is and what
+// its ratios are. After an outage it is asked at once.
+const recheck = time.Hour
+
+// again is how often a meter that is not the right one is looked at again.
+const again = 10 * time.Second
+
+// sameRatio is how far two ratios may be apart and still be the same.
+const sameRatio = 0.001
+
+// acquaintance is what is known of the meter at the far end.
+type acquaintance struct {
+	known   bool          // asked, and not out of sight since
+	at      time.Duration // since the meter was made
+	other   bool          // another meter, which is tolerated
+	serial  string
+	ratio   [ratioClasses]float64 // as first read, or as the site says
+	refused string                // why it has no values; empty when it has
+}
+
+// asksFirst reports whether there is anything to ask before values count.
+func (p *Profile) asksFirst() bool {
+	return p.sunspec != nil || len(p.identity.matches) > 0 || p.identity.serial != nil ||
+		slices.ContainsFunc(p.ratios.class[:], func(r *ratio) bool { return r != nil && r.primary != nil })
+}
+
+// ready finds out, when it is time to, whether the far end is the meter that the
+// profile is for, set as the site says. Why is the reason for which no value
+// counts; err means that the connection is gone.
+func (m *Meter) ready() (why meter.Reason, err error) {
+	k := &m.known
+	now := m.clock()
+	switch {
+	case !m.profile.asksFirst() || k.known && now-k.at < recheck:
+		return 0, nil
+	case k.refused != "" && now-k.at < again:
+		return meter.Mismatch, nil
+	}
+	k.known = false
+	wrong, err := m.getToKnow()
+	if err != nil {
+		if keepsConnection(err) {
+			return reason(err), nil
+		}
+		return reason(err), err
+	}
+	m.say(wrong)
+	k.at = now
+	if wrong != "" {
+		return meter.Mismatch, nil
+	}
+	k.known = true
+	return 0, nil
+}
+
+// say logs when a meter becomes, or is no longer, one without values.
+func (m *Meter) say(wrong string) {
+	if wrong == m.known.refused {
+		return
+	}
+	if m.known.refused = wrong; wrong != "" {
+		m.client.log.Error("meter has no values", "way", m.setup.Way, "unit", m.unit, "profile", m.profile.id, "why", wrong)
+		return
+	}
+	m.client.log.Info("meter is as configured again", "way", m.setup.Way, "unit", m.unit)
+}
+
+// getToKnow asks the meter who it is and how it is set. It returns what is wrong
+// about it, or the error for which that is not known.
+func (m *Meter) getToKnow() (wrong string, err error) {
+	if s := m.profile.sunspec; s != nil {
+		if wrong, err = m.discover(s); wrong != "" || err != nil {
+			return wrong, err
+		}
+	}
+	m.known.other = false
+	for i := range m.profile.identity.matches {
+		id := &m.profile.identity.matches[i]
+		words, err := m.fetch(&id.static)
+		switch {
+		case err == nil && id.holds(words):
+			continue
+		case err != nil && !isRefusal(err):
+			return "", err
+		case !m.profile.identity.warn:
+			return "it is another meter: " + id.path + " of the profile does not match", nil
+		}
+		m.known.other = true
+	}
+	if s := m.profile.identity.serial; s != nil {
+		words, err := m.fetch(s)
+		switch serial := s.text(words); {
+		case err != nil && !isRefusal(err):
+			return "", err
+		case err == nil && serial != m.known.serial:
+			m.client.log.Info("meter's serial number", "way", m.setup.Way, "unit", m.unit, "serial", serial, "before", m.known.serial)
+			m.known.serial = serial
+		}
+	}
+	return m.checkRatios()
+}
+
+// isRefusal reports whether the meter said that it has no such register, as
+// another meter would.
+func isRefusal(err error) bool {
+	var ex *ExceptionError
+	return errors.As(err, &ex) && ex.Code >= 1 && ex.Code <= 3
+}
+
+// checkRatios reads the ratios. One that the site gives must be the meter's; of
+// the others the first that was read holds, for a change of it is a change of
+// what every value means.
+func (m *Meter) checkRatios() (wrong string, err error) {
+	r := &m.profile.ratios
+	given := [ratioClasses]float64{m.setup.CT, m.setup.VT, m.setup.NeutralCT}
+	for i, c := range r.class {
+		if c == nil || c.primary == nil {
+			continue
+		}
+		x, err := m.readRatio(c)
+		if err != nil {
+			return "", err
+		}
+		want := given[i]
+		if want == 0 {
+			want = m.known.ratio[i]
+		}
+		switch {
+		case !(x > 0) || math.IsInf(x, 0):
+			return ratioNames[i] + " ratio of the meter is no number above 0", nil
+		case want == 0:
+			m.known.ratio[i] = x
+		case math.Abs(x-want) > want*sameRatio:
+			return ratioNames[i] + " ratio of the meter is " + format(x) + ", not " + format(want), nil
+		}
+	}
+	m.dec.scale(r.of(m.setup, m.known.ratio))
+	return "", nil
+}
+
+func (m *Meter) readRatio(c *ratio) (float64, error) {
+	x, err := m.fetchNumber(c.primary)
+	if err != nil || c.secondary == nil {
+		return x / c.by, err
+	}
+	y, err := m.fetchNumber(c.secondary)
+	return x / y, err
+}
+
+// fetchNumber reads a register that holds a number; what is none is 0.
+func (m *Meter) fetchNumber(s *static) (float64, error) {
+	words, err := m.fetch(s)
+	if err != nil {
+		return 0, err
+	}
+	x, why := s.number(s.raw(words))
+	if why != 0 {
+		return 0, nil
+	}
+	return x * s.scale, nil
+}
+
+// fetch reads a static register.
+func (m *Meter) fetch(s *static) ([]uint16, error) {
+	return m.ask(s.fc, s.addr, s.size)
+}
