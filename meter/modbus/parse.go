@@ -481,7 +481,7 @@ func (b *builder) bitRegister(o object) (slot int, ok bool) {
 	if !b.encode(&r, o, true) || !o.has("addr") {
 		return 0, false
 	}
-	slot, ok = b.intern(r, o.values["addr"], o.at("addr"), false)
+	slot, ok = b.intern(r, o.values["addr"], o.at("addr"), true)
 	b.fast = append(b.fast, slot)
 	return slot, ok
 }

@@ -38,8 +38,8 @@ func TestShippedProfile(t *testing.T) {
 	if level, source := p.Evidence(); level != "third-party" || source == "" {
 		t.Errorf("evidence %q, %q", level, source)
 	}
-	if len(p.vectors) != 2 {
-		t.Errorf("%d vectors, want 2", len(p.vectors))
+	if len(p.vectors) != 3 {
+		t.Errorf("%d vectors, want 3", len(p.vectors))
 	}
 }
 
