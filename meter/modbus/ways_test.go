@@ -219,7 +219,7 @@ func TestWhatAMeterSaysOfItself(t *testing.T) {
 	p := parsed(t, talks)
 	b := newBench(t, p, Setup{}, func(u *metertest.Unit) {
 		u.SetHolding(0, p.vectors[0].words[0].words...)
-		u.SetHolding(20, 2, 0, 7)
+		u.SetHolding(12, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 7)
 	})
 	r := b.read()
 	if r.Phase[1].P.Value != -200_000 || r.Phase[1].Q.Value != -20_000 || r.Phase[1].Quality() != meter.Good {
