@@ -44,8 +44,8 @@ func (m *match) holds(words []uint16) bool {
 	}
 }
 
-// identity is by what a meter is known.
-type identity struct {
+// identification is by what a meter is known.
+type identification struct {
 	matches []match
 	warn    bool // go on with another meter, with every value Suspect
 	serial  *static

@@ -67,7 +67,7 @@ type Profile struct {
 	status   []remark
 	restarts int // slot, or nowhere
 
-	identity identity
+	identity identification
 	ratios   ratios
 	sunspec  *sunspec
 	vectors  []vector

@@ -1,6 +1,8 @@
 package modbus
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +104,60 @@ func TestSunSpecChainWithoutEnd(t *testing.T) {
 			u.SetHolding(40000, sunsHigh, sunsLow, 1, last)
 		})
 		b.all(name, b.read(), meter.Missing, meter.Mismatch)
+	}
+}
+
+// On a serial line the guard comes before the map is found: where the map could
+// begin, one place after the other.
+func TestSunSpecOnASerialLine(t *testing.T) {
+	l, c := onLine(t, lines["rtu over tcp"])
+	chain(l.Unit(3), 50000, [2]uint16{1, 66}, [2]uint16{203, 105})
+	m := NewMeterAs(c, shippedFiles(t)["sunspec-int"], Setup{Way: "W3", Unit: 3})
+	var r meter.Reading
+	for range 4 {
+		if err := c.Open(); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Read(&r); err == nil {
+			break
+		} else if !errors.Is(err, ErrGuard) {
+			t.Fatal(err)
+		}
+	}
+	if r.Phase[0].V.Value != 241_300 {
+		t.Errorf("%+v", r.Phase[0])
+	}
+}
+
+// Each way's requests keep away from the guard of their unit, were they split or
+// not.
+func TestGuardOfADeviceOfWays(t *testing.T) {
+	l, c := onLine(t, lines["rtu over tcp"])
+	p := shippedFiles(t)["janitza-umg801"]
+	first, third := NewMeterAs(c, p, Setup{Way: "W1", Unit: 3}), NewMeterAs(c, p, Setup{Way: "W3", Unit: 3, Channel: 3})
+	for _, im := range slices.Concat(p.vectors[0].words, p.vectors[1].words) {
+		l.Unit(3).SetHolding(im.addr, im.words...)
+	}
+	l.Unit(3).Update(func(im *metertest.Image) { delete(im.Holding, 19018) }) // so that the first is split
+	var r meter.Reading
+	for range 2 {
+		for _, m := range []*Meter{first, third} {
+			if err := c.Open(); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Read(&r); err != nil || r.Phase[0].V.Value != 241_300 {
+				t.Fatalf("%v: %+v", err, r)
+			}
+		}
+	}
+	g := c.guards[3]
+	for _, b := range slices.Concat(first.fast.blocks, third.fast.blocks) {
+		if b.fc == g.Function && b.n == g.N {
+			t.Errorf("guard %+v is as long as the request %+v", g, b)
+		}
+	}
+	if len(first.fast.blocks) == 1 {
+		t.Error("nothing was split")
 	}
 }
 
