@@ -67,13 +67,18 @@ func (s *Site) Loads() (loads []BusLoad) {
 		}
 		load, bus := at(m.URL), s.busAt(m.URL)
 		share := 0.0
-		for _, read := range p.Blocks() {
-			took, err := bus.Reading(read.N, m.Turnaround)
-			if err != nil {
-				return nil // said already: the bus itself is faulty
+		for _, w := range s.Config.Ways {
+			if w.Meter != m.ID {
+				continue
 			}
-			share += took.Seconds() / m.Poll.Seconds()
-			load.Requests += 1 / m.Poll.Seconds()
+			for _, read := range p.BlocksOf(w.Channel) {
+				took, err := bus.Reading(read.N, m.Turnaround)
+				if err != nil {
+					return nil // said already: the bus itself is faulty
+				}
+				share += took.Seconds() / m.Poll.Seconds()
+				load.Requests += 1 / m.Poll.Seconds()
+			}
 		}
 		load.Meters++
 		load.Share += share

@@ -78,6 +78,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 		}
 		faults = append(faults, s.loadProfile(src, i, m.Profile, filepath.Dir(file))...)
 	}
+	faults = append(faults, s.checkWays(src)...)
 	for _, b := range s.Loads() {
 		if b.Share > mostBusy {
 			faults = append(faults, src.Fault("meters", "%s", b.refusal()))
@@ -182,7 +183,7 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 		b := on(m.URL)
 		b.ways = append(b.ways, poll.Way{
 			Way: w.ID, Every: m.Poll,
-			Source: modbus.NewMeter(b.client, w.ID, uint8(m.Unit), s.profiles[m.Profile]),
+			Source: modbus.NewMeterAs(b.client, s.profiles[m.Profile], setupOf(&w, &m)),
 		})
 	}
 	for _, o := range s.outputs {

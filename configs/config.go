@@ -99,6 +99,15 @@ type Way struct {
 	CyclicLoss float64    `mapstructure:"cyclic_loss_factor" doc:"Loss load factor that cyclic_a was worked out for. Default 0.5."`
 	Cable      Cable      `mapstructure:"cable" doc:"How the cable warms up."`
 	Fuse       Fuse       `mapstructure:"fuse" doc:"The fuse of the way."`
+
+	// How the meter is connected to the way.
+	Channel   int      `mapstructure:"channel" doc:"Which way of a meter that measures several, from 1. Default 1."`
+	Invert    []string `mapstructure:"invert" doc:"Phases of the way whose current transformers are mounted the other way round: their P and Q change sign."`
+	PhaseMap  []string `mapstructure:"phase_map" doc:"The phases of the way that the meter's first, second and third input are connected to. Default [L1, L2, L3]."`
+	CT        float64  `mapstructure:"ct_ratio" doc:"Ratio of the current transformers, as 60 for 300/5. With a profile that applies it in the meter, what the meter must be set to; with any other value the way has no values. Default what the meter or the profile says."`
+	VT        float64  `mapstructure:"vt_ratio" doc:"Ratio of voltage transformers, like ct_ratio."`
+	NeutralCT float64  `mapstructure:"neutral_ct_ratio" doc:"Ratio of the neutral's own current transformer, like ct_ratio. Default ct_ratio."`
+	Neutral   string   `mapstructure:"neutral" doc:"measured: by the meter. none: no transformer sits round the neutral; its current is derived from the phases, without third harmonics, and has no alarms. shared: the neutral is shared with other ways; its current is not known. Default measured if the profile has a register for it, else none."`
 }
 
 // PhaseAmps is a current per phase in A. In the file it is one number or one

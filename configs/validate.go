@@ -36,8 +36,12 @@ func (c *Config) complete(s *Source) {
 		}
 	}
 	for i := range c.Ways {
-		if w := &c.Ways[i]; len(w.Phases) == 0 {
+		w := &c.Ways[i]
+		if len(w.Phases) == 0 {
 			w.Phases = []string{"L1", "L2", "L3"}
+		}
+		if _, given := s.lines[fmt.Sprintf("ways[%d].channel", i)]; !given {
+			w.Channel = 1
 		}
 	}
 	c.completeLoading()
@@ -141,23 +145,28 @@ func (c *Config) validateMeters(s *Source) {
 		s.add("ways", "must be at most %d, not %d", mostWays, len(c.Ways))
 	}
 	ids = s.ids("ways")
-	taken := map[string]string{}
+	type input struct {
+		meter   string
+		channel int
+	}
+	taken := map[input]string{}
 	for i, w := range c.Ways {
 		at := fmt.Sprintf("ways[%d]", i)
 		ids(at, w.ID)
 		if w.ID == failsafe.TX {
 			s.add(at+".id", "%s is the transformer's own name", failsafe.TX)
 		}
-		switch other := taken[w.Meter]; {
+		switch other := taken[input{w.Meter, w.Channel}]; {
 		case w.Meter == "":
 			s.add(at+".meter", "way %s has no meter", w.ID)
 		case !slices.ContainsFunc(c.Meters, func(m Meter) bool { return m.ID == w.Meter }):
 			s.add(at+".meter", "way %s: there is no meter %q", w.ID, w.Meter)
 		case other != "":
-			s.add(at+".meter", "way %s: meter %s already measures way %s", w.ID, w.Meter, other)
+			s.add(at+".meter", "way %s: meter %s already measures way %s; a meter of several ways needs a channel for each", w.ID, w.Meter, other)
 		default:
-			taken[w.Meter] = w.ID
+			taken[input{w.Meter, w.Channel}] = w.ID
 		}
+		w.validateWiring(s, at)
 		s.phases(at+".phases", w.Phases)
 		for p, a := range w.Rating {
 			if slices.Contains(w.Phases, meter.Phase(p).String()) && (a <= 0 || a > mostAmps) {
@@ -165,6 +174,28 @@ func (c *Config) validateMeters(s *Source) {
 				break
 			}
 		}
+	}
+}
+
+// mostRatio is the largest ratio of a transformer that makes sense.
+const mostRatio = 100_000
+
+// validateWiring checks how the meter is connected to the way.
+func (w *Way) validateWiring(s *Source, at string) {
+	s.between(at+".channel", w.Channel, 1, 64)
+	s.phases(at+".invert", w.Invert)
+	s.phases(at+".phase_map", w.PhaseMap)
+	if n := len(w.PhaseMap); n != 0 && n != meter.Phases {
+		s.add(at+".phase_map", "way %s: must name the phase of each of the meter's 3 inputs, not of %d", w.ID, n)
+	}
+	for key, ratio := range map[string]float64{"ct_ratio": w.CT, "vt_ratio": w.VT, "neutral_ct_ratio": w.NeutralCT} {
+		_, given := s.lines[at+"."+key]
+		if given && ratio <= 0 || ratio > mostRatio {
+			s.add(at+"."+key, "way %s: must be above 0 and at most %d, not %v", w.ID, mostRatio, ratio)
+		}
+	}
+	if w.Neutral != "" {
+		s.oneOf(at+".neutral", w.Neutral, "measured", "none", "shared")
 	}
 }
 

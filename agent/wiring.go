@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+
+	"lvagent/configs"
+	"lvagent/meter"
+	"lvagent/meter/modbus"
+)
+
+// neutrals are the words of a site file.
+var neutrals = map[string]modbus.Neutral{
+	"": modbus.NeutralAsProfile, "measured": modbus.NeutralMeasured,
+	"none": modbus.NeutralNone, "shared": modbus.NeutralShared,
+}
+
+// setupOf returns how the meter of a way is connected.
+func setupOf(w *configs.Way, m *configs.Meter) modbus.Setup {
+	s := modbus.Setup{
+		Way: w.ID, Unit: uint8(m.Unit), Channel: w.Channel, Invert: configs.PhaseSet(w.Invert),
+		CT: w.CT, VT: w.VT, NeutralCT: w.NeutralCT, Neutral: neutrals[w.Neutral],
+	}
+	for i, name := range w.PhaseMap {
+		if i < meter.Phases {
+			s.Map[i], _ = meter.ParsePhase(name)
+		}
+	}
+	return s
+}
+
+// checkWays finds where ways do not fit the profiles of their meters.
+func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
+	for i, m := range s.Config.Meters {
+		if p := s.profiles[m.Profile]; p != nil && m.Poll < p.Refresh() {
+			faults = append(faults, src.Fault(fmt.Sprintf("meters[%d].poll", i),
+				"meter %s takes new values every %v only, a poll of %v would read repeats", m.ID, p.Refresh(), m.Poll))
+		}
+	}
+	for i := range s.Config.Ways {
+		w := &s.Config.Ways[i]
+		m, p := s.meterOf(w)
+		if p == nil {
+			continue
+		}
+		for _, f := range p.CheckSetup(setupOf(w, m)) {
+			faults = append(faults, src.Fault(fmt.Sprintf("ways[%d].%s", i, f.Key), "way %s: %s", w.ID, f.Message))
+		}
+	}
+	for i, a := range s.Config.Alarms {
+		for _, id := range a.Ways {
+			n := slices.IndexFunc(s.Config.Ways, func(w configs.Way) bool { return w.ID == id })
+			if a.Quantity != "n" || n < 0 {
+				continue
+			}
+			w := &s.Config.Ways[n]
+			_, p := s.meterOf(w)
+			measured := w.Neutral == "" || w.Neutral == "measured"
+			if p != nil && !(measured && p.MeasuresNeutral()) {
+				faults = append(faults, src.Fault(fmt.Sprintf("alarms[%d].quantity", i),
+					"the neutral current of way %s is not measured, and a derived one misses the third harmonics: it can have no alarm", id))
+			}
+		}
+	}
+	return faults
+}
+
+// meterOf returns the meter of a way and its profile, which is nil when one of
+// them is faulty.
+func (s *Site) meterOf(w *configs.Way) (*configs.Meter, *modbus.Profile) {
+	i := slices.IndexFunc(s.Config.Meters, func(m configs.Meter) bool { return m.ID == w.Meter })
+	if i < 0 {
+		return nil, nil
+	}
+	m := &s.Config.Meters[i]
+	return m, s.profiles[m.Profile]
+}
