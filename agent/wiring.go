@@ -55,8 +55,11 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 			}
 			w := &s.Config.Ways[n]
 			_, p := s.meterOf(w)
-			measured := w.Neutral == "" || w.Neutral == "measured"
-			if p != nil && !(measured && p.MeasuresNeutral()) {
+			if p == nil {
+				continue
+			}
+			derived := w.Neutral == "" && !p.MeasuresNeutral() || w.Neutral == "none" || w.Neutral == "shared"
+			if derived {
 				faults = append(faults, src.Fault(fmt.Sprintf("alarms[%d].quantity", i),
 					"the neutral current of way %s is not measured, and a derived one misses the third harmonics: it can have no alarm", id))
 			}
