@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"lvagent/meter"
@@ -142,7 +143,11 @@ func (m *Meter) getToKnow() (wrong string, err error) {
 	}
 	if s := m.profile.identity.serial; s != nil {
 		words, err := m.fetch(s)
-		switch serial := s.text(words); {
+		serial := ""
+		if err == nil {
+			serial = s.name(words)
+		}
+		switch {
 		case err != nil && !isRefusal(err):
 			return "", err
 		case err == nil && serial != m.known.serial:
@@ -211,6 +216,15 @@ func (m *Meter) fetchNumber(s *static) (float64, error) {
 		return 0, nil
 	}
 	return x * s.scale, nil
+}
+
+// name is what the register holds, as people write it.
+func (s *static) name(words []uint16) string {
+	if s.kind.isText() {
+		return s.text(words)
+	}
+	x, _ := s.number(s.raw(words))
+	return strconv.FormatFloat(x, 'f', -1, 64)
 }
 
 // fetch reads a static register.

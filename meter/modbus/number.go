@@ -34,11 +34,8 @@ var kindNames = []string{
 	text: "string", textWide: "string-wide",
 }
 
-// numberKinds and textKinds are the types of measured values and of texts.
-var (
-	numberKinds = kindNames[u16:text]
-	textKinds   = kindNames[text:]
-)
+// numberKinds are the types of measured values.
+var numberKinds = kindNames[u16:text]
 
 // words is how many registers the kind takes, 0 where a profile may say.
 func (k kind) words() uint16 {
