@@ -54,6 +54,9 @@ type Group struct {
 	Rating   meter.Milliamps // per phase
 	Failsafe meter.Milliamps // per phase, while the centre is silent
 	Contact  bool            // the output permits all of the rating or nothing
+	// Connectors are the group's weight where a feeder is shared; 0 counts as 1.
+	Connectors int
+	Priority   bool // shed last
 }
 
 // Timers are the engine's times. All run on the monotonic clock.
@@ -73,6 +76,8 @@ type Timers struct {
 	Remember         time.Duration // how long a command's id is known
 	Sample           time.Duration // age above which a current is no longer good for a raise
 	Blind            time.Duration // without a good current: the failsafe limit on that phase
+	MinOff           time.Duration // shortest time that protection holds a contact open
+	Thermal          time.Duration // time constant of a way's thermal state
 }
 
 // DefaultTimers returns the timers of a real site.
@@ -94,6 +99,8 @@ func DefaultTimers() Timers {
 		Remember:         7 * 24 * time.Hour,
 		Sample:           10 * time.Second,
 		Blind:            60 * time.Second,
+		MinOff:           15 * time.Minute,
+		Thermal:          30 * time.Minute,
 	}
 }
 
@@ -160,6 +167,7 @@ type Inputs struct {
 	Overrides  []OverrideCommand
 	Feedback   []Feedback
 	Loads      []Load
+	Draws      []Draw
 	Clock      meter.Clock
 	// Suspect is set while the wall clock, though trusted, was stepped a moment
 	// ago. It only ever holds a limit longer.
@@ -175,6 +183,14 @@ type Load struct {
 	// Frozen phases get no increase: a fuse is suspected to have blown, and what
 	// is measured there says nothing about what would come back.
 	Frozen [meter.Phases]bool
+}
+
+// Draw is what a group itself draws, where that is measured.
+type Draw struct {
+	Group   string
+	I       [meter.Phases]meter.Milliamps
+	Quality [meter.Phases]meter.Quality
+	At      time.Duration
 }
 
 // Heartbeat is the centre's token of life. Only its arrival counts, never the

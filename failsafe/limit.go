@@ -15,11 +15,17 @@ const granule meter.Milliamps = 1000
 // when it is lower than before, by the ramp when it is higher.
 func (r *run) limits() {
 	for g := range r.s.Groups {
-		w := &r.s.Ways[r.wayOf[g]]
-		gs := &r.s.Groups[g]
-		most, rule, source := r.target(g, w)
+		gs, e := &r.s.Groups[g], &r.entitled[g]
+		most, rule, source := e.most, e.rule, e.source
+		// Protection last: nobody's override lifts it.
+		if gs.Capped && gs.Cap < most {
+			most, rule, source = gs.Cap, RuleProtection, ""
+		}
 		switch {
 		case most <= gs.Limit:
+			gs.Raised = r.now
+		case rule == RuleProtection && !r.s.Ways[r.wayOf[g]].State.restricted() && r.measured(g) && !r.frozen(g):
+			// The budget it comes from has gone up by a ramp already.
 			gs.Raised = r.now
 		default:
 			var why Rule
@@ -39,7 +45,8 @@ func (r *run) limits() {
 	}
 }
 
-// target is the minimum of all constraints on group g, and which of them it is.
+// target is the minimum of all constraints on group g but protection's, and
+// which of them it is.
 func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, source string) {
 	cfg := &r.cfg.Groups[g]
 	most, rule = cfg.Rating, RuleRating
@@ -64,13 +71,11 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 			most, rule, source = limit, why, ""
 		}
 	}
-	most, rule, source = r.overridden(g, most, rule, source)
-	// Protection last: nobody's override lifts it.
-	if gs := &r.s.Groups[g]; gs.Capped && gs.Cap < most {
-		most, rule, source = gs.Cap, RuleProtection, ""
-	}
-	return most, rule, source
+	return r.overridden(g, most, rule, source)
 }
+
+// measured reports whether every phase of group g is known.
+func (r *run) measured(g int) bool { return r.highest(g) != unmeasured }
 
 // entry is the limit on the way down into failsafe. The ramp is a courtesy to
 // the grid, for a fleet that loses its centre at one instant must not drop its
@@ -108,7 +113,7 @@ func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 		return gs.Limit, RuleRestore // the device's own share of the spread
 	}
 	elapsed := int64((r.now - gs.Raised) / time.Millisecond)
-	slow := int64(t.RestoreSlow) * elapsed / time.Minute.Milliseconds()
+	slow := int64(t.RestoreSlow) * elapsed / time.Minute.Milliseconds() / r.rising(g)
 	up := slow
 	if period := t.RestorePeriod.Milliseconds(); load < slowAbove {
 		up = int64(most - gs.Limit)

@@ -19,133 +19,294 @@ const (
 	hardTarget  = 1150
 	resumeBelow = 880
 	slowAbove   = 800
+	atRating    = 1000
 
-	softFor   = 30 * time.Second
-	shedEvery = 2 * time.Second // so that the last step can be seen in the measurement
+	softFor = 30 * time.Second
+	// settleFor is how long after a limit was lowered a sample must have been
+	// taken to show what came of it.
+	settleFor = 2 * time.Second
+	// helplessFor is how long a phase may be above its rating with nothing left
+	// to shed before somebody is told.
+	helplessFor = time.Minute
 
 	// leastCharge is the current below which a car does not charge at all.
 	leastCharge meter.Milliamps = 6000
+
+	// mostLoad bounds what is reckoned with, so that no square leaves its 64
+	// bits: a thousand times the rating.
+	mostLoad = 1_000_000
 )
 
+// Uncontrollable is the condition of a phase above its rating on which nothing
+// is left to shed.
+const Uncontrollable = "UNCONTROLLABLE"
+
 // Constraint is what protection knows of one phase of a way, or of the
-// transformer.
+// transformer, and what it lets the groups on it draw together.
 type Constraint struct {
-	Way   string
-	Phase meter.Phase
-	Good  time.Duration // when it was last measured well
-	Over  time.Duration // since when it is above the soft target; with Above
-	Above bool
-	Shed  time.Duration // when groups on it were last lowered
-	Load  int64         // thousandths of the rating; import only
-	Known bool          // Load is good and fresh
+	Way    string
+	Phase  meter.Phase
+	Good   time.Duration // when it was last measured well
+	Over   time.Duration // since when it is above the soft target; with Above
+	Above  bool
+	Load   int64 // thousandths of the rating; import only
+	Known  bool  // Load is good and fresh
+	Import meter.Milliamps
+
+	Shed   time.Duration // when groups on it were last lowered
+	Raised time.Duration // when a contact on it was last closed again
+	Bound  bool          // Budget is in force
+	Budget meter.Milliamps
+	Grown  time.Duration // up to when Budget was raised, or might have been
+
+	Theta int64         // thermal state, billionths of that at the rating for ever
+	Warm  time.Duration // up to when Theta was reckoned
+
+	Helpless bool // UNCONTROLLABLE is raised
 }
 
-// constraints takes the loads: which phases are above their target, and which
-// are not measured.
+// constraint is what the engine knows of a constraint beforehand.
+type constraint struct {
+	rating meter.Milliamps
+	tx     bool
+	groups []int // on it, in order of configuration
+}
+
+// plan finds the groups on each constraint, in the order in which New makes
+// them.
+func (e *Engine) plan() {
+	add := func(way string, rating meter.Milliamps, p meter.Phase) {
+		c := constraint{rating: rating, tx: way == TX}
+		for g := range e.cfg.Groups {
+			if e.cfg.Groups[g].Phases[p] && (c.tx || e.cfg.Groups[g].Way == way) {
+				c.groups = append(c.groups, g)
+			}
+		}
+		e.bounds = append(e.bounds, c)
+	}
+	for _, w := range e.cfg.Ways {
+		for p := range meter.Phase(meter.Phases) {
+			add(w.ID, w.Rating[p], p)
+		}
+	}
+	if e.cfg.Transformer > 0 {
+		for p := range meter.Phase(meter.Phases) {
+			add(TX, e.cfg.Transformer, p)
+		}
+	}
+	for g := range e.cfg.Groups {
+		e.lots = append(e.lots, e.lot(e.cfg.Groups[g].ID))
+	}
+	e.on = make([][]int, len(e.cfg.Groups))
+	for i := range e.bounds {
+		for _, g := range e.bounds[i].groups {
+			e.on[g] = append(e.on[g], i)
+		}
+	}
+}
+
+// constraints takes the loads: which phases are above their target, which are
+// not measured, and how warm they are.
 func (r *run) constraints() {
 	for i := range r.s.Constraints {
-		c := &r.s.Constraints[i]
-		rating := r.rating(c.Way, c.Phase)
+		c, rating := &r.s.Constraints[i], r.bounds[i].rating
 		l := slices.IndexFunc(r.loads, func(l Load) bool { return l.Way == c.Way })
 		c.Known = l >= 0 && rating > 0 && r.loads[l].Quality[c.Phase] == meter.Good &&
 			r.now-r.loads[l].At <= r.cfg.Timers.Sample && r.loads[l].At <= r.now
-		if !c.Known {
+		if c.Known {
+			c.Good = r.loads[l].At
+			// Export is no load: shedding charging would make it worse (P below 0).
+			const most = 1 << 40
+			c.Import = max(0, min(r.loads[l].I[c.Phase], most))
+			c.Load = min(int64(c.Import)*1000/int64(rating), mostLoad)
+			switch above := c.Load > softTarget; {
+			case above && !c.Above:
+				c.Above, c.Over = true, r.now
+			case !above:
+				c.Above = false
+			}
+		}
+		c.warm(r.now, r.cfg.Timers.Thermal)
+	}
+	for _, d := range r.draws {
+		g := r.group(d.Group)
+		if g < 0 || d.At > r.now {
 			continue
 		}
-		c.Good = r.loads[l].At
-		// Export is no load: shedding charging would make it worse (P below 0).
-		const most = 1 << 40
-		c.Load = max(0, min(int64(r.loads[l].I[c.Phase]), most)) * 1000 / int64(rating)
-		switch above := c.Load > softTarget; {
-		case above && !c.Above:
-			c.Above, c.Over = true, r.now
-		case !above:
-			c.Above = false
-		}
-	}
-}
-
-func (r *run) rating(way string, p meter.Phase) meter.Milliamps {
-	if way == TX {
-		return r.cfg.Transformer
-	}
-	if w := r.way(way); w >= 0 {
-		return r.cfg.Ways[w].Rating[p]
-	}
-	return 0
-}
-
-// covers reports whether constraint c is on a phase of group g.
-func (r *run) covers(c *Constraint, g int) bool {
-	cfg := &r.cfg.Groups[g]
-	return cfg.Phases[c.Phase] && (c.Way == TX || c.Way == cfg.Way)
-}
-
-// protect lowers the groups on a phase that is above its target, each by the
-// same share, and holds them until the phase is clearly below. What a group
-// draws is not measured, only what it may draw at most; so it is lowered step by
-// step until the measurement follows.
-func (r *run) protect() {
-	for i := range r.s.Constraints {
-		c := &r.s.Constraints[i]
-		if !c.Known || !c.Above || r.now-c.Shed < shedEvery && c.Shed > 0 {
-			continue
-		}
-		if c.Load <= hardTarget && r.now-c.Over < softFor {
-			continue
-		}
-		c.Shed = r.now
-		share := min(900, softTarget*1000/c.Load)
-		for g := range r.s.Groups {
-			gs := &r.s.Groups[g]
-			if !r.covers(c, g) {
-				continue
-			}
-			most := gs.Limit
-			if gs.Capped {
-				most = min(most, gs.Cap)
-			}
-			lowered := meter.Milliamps(int64(most)*share/1000) / 100 * 100
-			if lowered < leastCharge {
-				lowered = 0
-			}
-			gs.Capped, gs.Cap = true, lowered
-			r.ev.Store = true
+		gs := &r.s.Groups[g]
+		gs.Drawn, gs.DrawnAt = true, d.At
+		for p := range gs.Draw {
+			gs.Draw[p] = max(0, min(d.I[p], 2*r.cfg.Groups[g].Rating))
+			gs.Drawn = gs.Drawn && (d.Quality[p] == meter.Good || !r.cfg.Groups[g].Phases[p])
 		}
 	}
 	for g := range r.s.Groups {
-		gs := &r.s.Groups[g]
-		if gs.Capped && r.clear(g) {
-			gs.Capped, gs.Cap = false, 0
+		if gs := &r.s.Groups[g]; gs.Drawn && r.now-gs.DrawnAt > r.cfg.Timers.Sample {
+			gs.Drawn = false
 		}
 	}
 }
 
-// clear reports whether all phases that bear on group g are measured and
-// clearly below their target.
-func (r *run) clear(g int) bool {
+// warm moves the thermal state to now: a body with one time constant, heated by
+// the square of the current (IEC 60255-149). What is not measured is taken to be
+// at its rating, never cooler than it was.
+func (c *Constraint) warm(now, tau time.Duration) {
+	const step = time.Second
+	if tau < step || now <= c.Warm {
+		c.Warm = now
+		return
+	}
+	load := min(c.Load, 10*atRating)
+	if !c.Known {
+		load = max(load, atRating)
+	}
+	heat := load * load * 1000 // billionths
+	if now-c.Warm > 10*tau {
+		c.Theta, c.Warm = heat, now
+		return
+	}
+	for now-c.Warm >= step {
+		d := min(now-c.Warm, tau/60).Truncate(step)
+		if d <= 0 {
+			d = step
+		}
+		c.Theta += (heat - c.Theta) / int64(tau/time.Millisecond) * int64(d/time.Millisecond)
+		c.Warm += d
+	}
+}
+
+// hot reports whether the phase is too warm for anything to be raised on it.
+func (c *Constraint) hot() bool { return c.Theta > 900_000_000 }
+
+// must reports whether groups on the phase have to be lowered now, and the last
+// lowering can be seen in the sample.
+func (r *run) must(c *Constraint) bool {
+	return c.Known && c.Above && r.settled(c) && (c.Load > hardTarget || r.now-c.Over >= softFor)
+}
+
+func (r *run) settled(c *Constraint) bool { return c.Shed == 0 || c.Good >= c.Shed+settleFor }
+
+// controlled reports whether group g does what it is told, as far as anybody
+// knows. One that does not is load like any other (a failed or permissive
+// actuator): it is told its share all the same, but nobody counts on it.
+func (r *run) controlled(g int) bool {
+	a := r.s.Groups[g].Actuation
+	return a != Unreached && a != Permissive
+}
+
+// draw is what group g is reckoned to draw on phase p: as measured, or else as
+// much as it may.
+func (r *run) drawn(g int, p meter.Phase) meter.Milliamps {
+	gs := &r.s.Groups[g]
+	if gs.Drawn {
+		return gs.Draw[p]
+	}
+	if r.cfg.Groups[g].Contact && gs.Limit < r.cfg.Groups[g].Rating {
+		return 0
+	}
+	return gs.Limit
+}
+
+// budgets decides what the groups on each constraint may draw together.
+//
+// Where the current of every group is measured, the budget is what the rest of
+// the phase leaves of its target, before anything is too much. Where it is not,
+// the phase is watched: above its target the budget falls by what is too much,
+// and by a tenth at least, until the measurement follows; nobody knows how much
+// of its limit a group draws. Down at once, up a few amperes a minute near the
+// target and a tenth of the rating far from it.
+func (r *run) budgets() {
 	for i := range r.s.Constraints {
-		c := &r.s.Constraints[i]
-		if !r.covers(c, g) {
+		c, b := &r.s.Constraints[i], &r.bounds[i]
+		if b.rating == 0 || len(b.groups) == 0 || !c.Known {
+			c.Grown = r.now
 			continue
 		}
-		if c.Known && c.Load >= resumeBelow || !c.Known && c.Way != TX {
-			return false
+		target := b.rating * softTarget / 1000
+		var limits, drawn, reserve, entitled meter.Milliamps
+		measured := true
+		for _, g := range b.groups {
+			entitled += r.entitled[g].most
+			if !r.controlled(g) {
+				// It may go up to its rating whenever it likes.
+				if r.s.Groups[g].Drawn {
+					reserve += max(0, r.cfg.Groups[g].Rating-r.s.Groups[g].Draw[c.Phase])
+				}
+				continue
+			}
+			limits += r.s.Groups[g].Limit
+			drawn += r.drawn(g, c.Phase)
+			measured = measured && r.s.Groups[g].Drawn
 		}
+		room := target - c.Import - reserve
+		must := r.must(c)
+		switch {
+		case measured:
+			if !c.Bound {
+				c.Bound, c.Budget, c.Grown = true, max(limits, drawn), r.now
+			}
+			if want := max(0, drawn+room); want < c.Budget && r.settled(c) {
+				r.lower(c, want)
+			}
+		case must:
+			if !c.Bound {
+				c.Bound, c.Budget = true, limits
+			}
+			r.lower(c, max(0, min(c.Budget, drawn-(c.Import-target), drawn*9/10)))
+		}
+		if c.Bound && !must && !c.hot() && r.settled(c) && (c.Load < resumeBelow || measured && room > 0) {
+			rate := r.cfg.Timers.RestoreSlow
+			if c.Load < slowAbove {
+				rate = b.rating / 10
+			}
+			up := rate * meter.Milliamps((r.now-c.Grown)/time.Millisecond) / meter.Milliamps(time.Minute/time.Millisecond)
+			most := c.Budget + max(0, room)
+			if measured {
+				most = max(c.Budget, drawn+max(0, room))
+			}
+			c.Budget = min(c.Budget+up, most)
+		}
+		c.Grown = r.now
+		if c.Bound && !measured && c.Budget >= entitled {
+			c.Bound = false
+		}
+		r.helpless(i)
 	}
-	return true
+}
+
+func (r *run) lower(c *Constraint, to meter.Milliamps) {
+	if to < c.Budget {
+		c.Shed = r.now
+	}
+	c.Budget = to
+	r.ev.Store = true
+}
+
+// helpless tells, once, of a phase that stays above its rating although nothing
+// is left to shed on it.
+func (r *run) helpless(i int) {
+	c, b := &r.s.Constraints[i], &r.bounds[i]
+	left := slices.ContainsFunc(b.groups, func(g int) bool {
+		return r.controlled(g) && r.drawn(g, c.Phase) > 0 && r.s.Groups[g].Limit > 0
+	})
+	is := c.Known && c.Load > atRating && !left && (c.Helpless || r.now-c.Over >= helplessFor)
+	if is == c.Helpless {
+		return
+	}
+	c.Helpless = is
+	edge := meter.Clear
+	if is {
+		edge = meter.Raise
+	}
+	r.condition(c.Way, c.Phase.String()+"."+Uncontrollable, edge)
 }
 
 // blind reports whether a phase of group g has not been measured for so long
 // that nobody knows what its way carries. The transformer alone blinds nobody.
 func (r *run) blind(g int) bool {
-	for i := range r.s.Constraints {
-		c := &r.s.Constraints[i]
-		if c.Way != TX && r.covers(c, g) && r.now-c.Good > r.cfg.Timers.Blind {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.on[g], func(i int) bool {
+		return !r.bounds[i].tx && r.now-r.s.Constraints[i].Good > r.cfg.Timers.Blind
+	})
 }
 
 // frozen reports whether a fuse is suspected on a phase of group g.
@@ -172,17 +333,32 @@ const unmeasured = 1 << 62
 // makes raises slow, no more.
 func (r *run) highest(g int) int64 {
 	var high int64
-	for i := range r.s.Constraints {
+	for _, i := range r.on[g] {
 		c := &r.s.Constraints[i]
 		switch {
-		case !r.covers(c, g):
 		case c.Known:
 			high = max(high, c.Load)
-		case c.Way == TX:
+		case r.bounds[i].tx:
 			high = max(high, slowAbove)
 		default:
 			return unmeasured
 		}
 	}
 	return high
+}
+
+// rising returns how many groups share the slow rise on the busiest of group
+// g's phases: a phase goes up by so much a minute, whoever draws it.
+func (r *run) rising(g int) int64 {
+	most := int64(1)
+	for _, i := range r.on[g] {
+		n := int64(0)
+		for _, o := range r.bounds[i].groups {
+			if r.entitled[o].most > r.s.Groups[o].Limit {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
 }

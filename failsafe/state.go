@@ -45,6 +45,8 @@ type State struct {
 
 	Overrides   []Override
 	Constraints []Constraint
+	Rotated     time.Duration // when groups last took turns
+	Accounted   time.Duration // up to when the accounts have faded
 }
 
 // Token is the highest heartbeat of one issuer.
@@ -88,6 +90,15 @@ type GroupState struct {
 	Answered  time.Duration // when the actuator last answered
 	Capped    bool          // by protection, at Cap
 	Cap       meter.Milliamps
+	Switched  time.Duration // when protection last opened or closed its contact; 0: never
+	Paused    bool          // so that others can charge
+	PausedAt  time.Duration
+
+	Draw     [meter.Phases]meter.Milliamps // as measured; with Drawn
+	DrawnAt  time.Duration
+	Drawn    bool  // Draw is good and fresh
+	Withheld int64 // mA x s below the rating, of Owed; older ones fade away in a week
+	Owed     int64
 }
 
 // Rule names what decides a group's limit.
@@ -139,6 +150,9 @@ type Engine struct {
 	cfg    Config
 	wayOf  []int   // group -> way
 	groups [][]int // way -> groups
+	bounds []constraint
+	on     [][]int // group -> constraints
+	lots   []uint64
 }
 
 // NewEngine returns an engine for cfg, which must be valid: each group's way
@@ -150,13 +164,14 @@ func NewEngine(cfg Config) *Engine {
 		e.wayOf[g] = w
 		e.groups[w] = append(e.groups[w], g)
 	}
+	e.plan()
 	return e
 }
 
 // New returns the state of a device that has no past: every way in Init, every
 // group at its failsafe limit. Lost says that a past was expected.
 func (e *Engine) New(now time.Duration, wall time.Time, lost bool) State {
-	s := State{Site: e.cfg.Site, Mono: now, Wall: wall, Lost: lost}
+	s := State{Site: e.cfg.Site, Mono: now, Wall: wall, Lost: lost, Rotated: now, Accounted: now}
 	for _, w := range e.cfg.Ways {
 		s.Ways = append(s.Ways, e.newWay(w.ID, now, wall, lost))
 	}
@@ -174,7 +189,7 @@ func (e *Engine) New(now time.Duration, wall time.Time, lost bool) State {
 
 func newConstraints(way string, now time.Duration) (all []Constraint) {
 	for p := range meter.Phase(meter.Phases) {
-		all = append(all, Constraint{Way: way, Phase: p, Good: now})
+		all = append(all, Constraint{Way: way, Phase: p, Good: now, Grown: now, Warm: now})
 	}
 	return all
 }
@@ -245,7 +260,23 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		} else {
 			g.Limit = min(was.Limit, g.Limit)
 		}
-		g.Capped, g.Cap = was.Capped, was.Cap
+		g.Capped, g.Cap, g.Paused, g.PausedAt = was.Capped, was.Cap, was.Paused, was.PausedAt+shift
+		g.Withheld, g.Owed = was.Withheld, was.Owed
+		if was.Switched != 0 {
+			g.Switched = was.Switched + shift
+		}
+	}
+	for i := range s.Constraints {
+		c := &s.Constraints[i]
+		o := slices.IndexFunc(old.Constraints, func(x Constraint) bool { return x.Way == c.Way && x.Phase == c.Phase })
+		if o < 0 {
+			continue
+		}
+		// What was too much before is not let go by a restart; the time in
+		// between cools nothing.
+		was := old.Constraints[o]
+		c.Bound, c.Budget, c.Theta, c.Helpless = was.Bound, was.Budget, was.Theta, was.Helpless
+		c.Load = was.Load
 	}
 	for _, o := range old.Overrides {
 		o.Groups = slices.DeleteFunc(slices.Clone(o.Groups), func(id string) bool { return e.group(id) < 0 })

@@ -17,7 +17,7 @@ import (
 func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (State, []Setpoint, Events, time.Duration) {
 	s = s.clone()
 	s.Stopped = false
-	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads}
+	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws}
 	for _, h := range in.Heartbeats {
 		r.heartbeat(h)
 	}
@@ -58,8 +58,13 @@ type run struct {
 	// it ends none, and no time that a command names is believed.
 	suspect bool
 	loads   []Load
-	set     []Setpoint
-	ev      Events
+	draws   []Draw
+
+	entitled []entitlement // of each group
+	place    []int         // of each group when groups take turns; nil: not yet known
+
+	set []Setpoint
+	ev  Events
 }
 
 // heartbeat takes a token of life: from an issuer on the list, not retained,
