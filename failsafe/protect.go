@@ -22,6 +22,7 @@ const (
 	atRating    = 1000
 
 	softFor = 30 * time.Second
+	hardFor = 10 * time.Second // above the rating itself
 	// settleFor is how long after a limit was lowered a sample must have been
 	// taken to show what came of it.
 	settleFor = 2 * time.Second
@@ -181,7 +182,11 @@ func (c *Constraint) hot() bool { return c.Theta > 900_000_000 }
 // must reports whether groups on the phase have to be lowered now, and the last
 // lowering can be seen in the sample.
 func (r *run) must(c *Constraint) bool {
-	return c.Known && c.Above && r.settled(c) && (c.Load > hardTarget || r.now-c.Over >= softFor)
+	if !c.Known || !c.Above || !r.settled(c) {
+		return false
+	}
+	over := r.now - c.Over
+	return c.Load > hardTarget || over >= softFor || c.Load > atRating && over >= hardFor
 }
 
 func (r *run) settled(c *Constraint) bool { return c.Shed == 0 || c.Good >= c.Shed+settleFor }
@@ -212,7 +217,7 @@ func (r *run) drawn(g int, p meter.Phase) meter.Milliamps {
 // Where the current of every group is measured, the budget is what the rest of
 // the phase leaves of its target, before anything is too much. Where it is not,
 // the phase is watched: above its target the budget falls by what is too much,
-// and by a tenth at least, until the measurement follows; nobody knows how much
+// and by a tenth at least (three above the rating), until the measurement follows; nobody knows how much
 // of its limit a group draws. Down at once, up a few amperes a minute near the
 // target and a tenth of the rating far from it.
 func (r *run) budgets() {
@@ -252,7 +257,11 @@ func (r *run) budgets() {
 			if !c.Bound {
 				c.Bound, c.Budget = true, limits
 			}
-			r.lower(c, max(0, min(c.Budget, drawn-(c.Import-target), drawn*9/10)))
+			most := drawn * 9 / 10
+			if c.Load > atRating {
+				most = drawn * 7 / 10 // a minute is all there is
+			}
+			r.lower(c, max(0, min(c.Budget, drawn-(c.Import-target), most)))
 		}
 		if c.Bound && !must && !c.hot() && r.settled(c) && (c.Load < resumeBelow || measured && room > 0) {
 			rate := r.cfg.Timers.RestoreSlow

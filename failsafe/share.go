@@ -18,6 +18,10 @@ const (
 	oneAtATime  = time.Minute     // between two contacts that close on one phase
 	leastPause  = 5 * time.Minute // of a setpoint group that is paused for others
 
+	// leastRise and liftEvery keep a cap from going up at every step.
+	leastRise meter.Milliamps = 6000
+	liftEvery                 = time.Minute
+
 	// idleBelow is the current per phase below which a group is idle: it needs
 	// no more than what lets its cars begin.
 	idleBelow meter.Milliamps = 1000
@@ -315,8 +319,18 @@ func (r *run) fill(turn bool) {
 		if most < r.entitled[g].most {
 			most = most / granule * granule
 		}
+		if most < leastCharge && most < r.entitled[g].most {
+			most = 0
+		}
+		// An actuator is no dial: a cap goes up in steps that are worth a write.
+		if gs.Capped && most > gs.Cap && (most < gs.Cap+leastRise && most < r.entitled[g].most || r.now-gs.Lifted < liftEvery) {
+			continue
+		}
+		if most > gs.Cap {
+			gs.Lifted = r.now
+		}
 		gs.Capped, gs.Cap = most < r.entitled[g].most, 0
-		if gs.Capped && most >= leastCharge {
+		if gs.Capped {
 			gs.Cap = most
 		}
 	}

@@ -91,6 +91,7 @@ type GroupState struct {
 	Capped    bool          // by protection, at Cap
 	Cap       meter.Milliamps
 	Switched  time.Duration // when protection last opened or closed its contact; 0: never
+	Lifted    time.Duration // when Cap was last raised
 	Paused    bool          // so that others can charge
 	PausedAt  time.Duration
 
