@@ -18,6 +18,8 @@ demo: build
 
 bench: build
 	bin/lvbench bench $(ARGS)
+	$(GO) test ./failsafe -run '^$$' -bench BenchmarkStep
+	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 
 test: build
 	.ci/install mosquitto tmux

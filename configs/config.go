@@ -141,7 +141,8 @@ type Group struct {
 	Phases     []string `mapstructure:"phases" doc:"Phases it draws from."`
 	Rating     float64  `mapstructure:"rating_a" doc:"Most it can draw per phase, in A."`
 	Failsafe   float64  `mapstructure:"failsafe_a" doc:"Limit per phase in A while the centre is silent. Default 6 A for each connector."`
-	Connectors int      `mapstructure:"connectors" doc:"Number of charging connectors. Default 1."`
+	Connectors int      `mapstructure:"connectors" doc:"Number of charging connectors: the group's weight where a feeder is shared. Default 1."`
+	Priority   bool     `mapstructure:"priority" doc:"Shed last: customers who depend on their supply."`
 	Output     Output   `mapstructure:"output" doc:"What carries the limit."`
 }
 
@@ -179,6 +180,8 @@ type Failsafe struct {
 	RestoreSlow      float64       `mapstructure:"restore_slow_a" doc:"A per minute above that."`
 	RestoreSpread    time.Duration `mapstructure:"restore_spread" doc:"Longest wait before the ramp starts, drawn per site."`
 	Bumpless         time.Duration `mapstructure:"bumpless" doc:"Longest planned stop after which limits go on where they were."`
+	MinOff           time.Duration `mapstructure:"min_off" doc:"Shortest time for which overload protection holds a contact open."`
+	Thermal          time.Duration `mapstructure:"thermal" doc:"Time constant of a way's thermal state: nothing is raised on a phase that is still warm."`
 	Issuers          []string      `mapstructure:"issuers" doc:"Who may send heartbeats and commands."`
 }
 
@@ -244,7 +247,7 @@ func Default() Config {
 		Failsafe: Failsafe{
 			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
 			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,
-			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless,
+			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless, MinOff: t.MinOff, Thermal: t.Thermal,
 		},
 		Buffer: Buffer{
 			Path: "/var/lib/lvagent", MaxMB: 256, Endurance: 10,

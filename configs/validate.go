@@ -332,6 +332,8 @@ func (c *Config) validateTimes(s *Source) {
 	s.spanOf("failsafe.restore_period", f.RestorePeriod, 0, time.Hour)
 	s.spanOf("failsafe.restore_spread", f.RestoreSpread, 0, 300*time.Second)
 	s.spanOf("failsafe.bumpless", f.Bumpless, 0, 60*time.Second)
+	s.spanOf("failsafe.min_off", f.MinOff, 0, 4*time.Hour)
+	s.spanOf("failsafe.thermal", f.Thermal, time.Second, 24*time.Hour)
 	s.between("failsafe.of_beats", f.OfBeats, 1, 16)
 	s.between("failsafe.beats", f.Beats, 1, f.OfBeats)
 	if f.RestoreSlow <= 0 || f.RestoreSlow > 100 {
@@ -496,7 +498,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.HeartbeatPeriod, t.HeartbeatTimeout, t.Stable = f.HeartbeatPeriod, f.HeartbeatTimeout, f.Stable
 	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
-	t.RestoreSpread = f.RestoreSpread
+	t.RestoreSpread, t.MinOff, t.Thermal = f.RestoreSpread, f.MinOff, f.Thermal
 	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent()}
 	for _, w := range c.Ways {
 		way := failsafe.Way{ID: w.ID}
@@ -509,7 +511,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 		e.Groups = append(e.Groups, failsafe.Group{
 			ID: g.ID, Way: g.Way, Phases: PhaseSet(g.Phases),
 			Rating: meter.Milliamps(Milli(g.Rating)), Failsafe: meter.Milliamps(Milli(g.Failsafe)),
-			Contact: g.Output.IsContact(),
+			Contact: g.Output.IsContact(), Connectors: g.Connectors, Priority: g.Priority,
 		})
 	}
 	return e
