@@ -27,7 +27,7 @@ var below = map[string][]string{
 	"agent/cli":                {"agent", "agent/socket", "configs"},
 	"agent/socket":             {},
 	"agent/clock":              {"meter"},
-	"agent/core":               {"agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window"},
+	"agent/core":               {"agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
 	"agent/message":            {"meter"},
 	"agent/outbox":             {"agent/message", "agent/uplink", "buffer", "configs"},
 	"agent/poll":               {"meter"},
@@ -51,11 +51,12 @@ var below = map[string][]string{
 	"meter/spi":                {"meter"},
 	"meter/spi/spitest":        {},
 	"meter/window":             {"meter"},
+	"meter/wiring":             {"meter", "meter/fixed"},
 	"":                         {},
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/loading", "meter/pq", "meter/window"}
+var pure = []string{"agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

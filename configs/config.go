@@ -94,6 +94,7 @@ type Way struct {
 	Rating PhaseAmps `mapstructure:"rating_a" doc:"Sustained rating in A: one number, or {L1: …, L2: …, L3: …}."`
 	Phases []string  `mapstructure:"phases" doc:"The phases that the way has. Default all three."`
 
+	Generation string     `mapstructure:"generation" doc:"none: nothing on the way ever feeds in. some: it may, also at night. unknown: by day it may. For lvagent wiring. Default unknown."`
 	Sustained  SeasonAmps `mapstructure:"sustained_a" doc:"Sustained rating by season in A, where it is not the rating."`
 	Cyclic     float64    `mapstructure:"cyclic_a" doc:"Rating in A for loads that rise and fall in a day; counts while the last seven days did. 0: none."`
 	CyclicLoss float64    `mapstructure:"cyclic_loss_factor" doc:"Loss load factor that cyclic_a was worked out for. Default 0.5."`

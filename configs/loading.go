@@ -73,6 +73,9 @@ func (c *Config) completeLoading() {
 	}
 	for i := range c.Ways {
 		w := &c.Ways[i]
+		if w.Generation == "" {
+			w.Generation = "unknown"
+		}
 		if w.Cable.Tau == 0 {
 			w.Cable.Tau = 2 * time.Hour
 		}
@@ -132,6 +135,7 @@ func (c *Config) validateLoading(s *Source) {
 			{"cyclic_a", w.Cyclic}, {"fuse.rating_a", w.Fuse.Rating}} {
 			s.within(at+r.key, r.a, 0, mostAmps)
 		}
+		s.oneOf(at+"generation", w.Generation, "unknown", "none", "some")
 		s.within(at+"cyclic_loss_factor", w.CyclicLoss, 0.05, 1)
 		s.minutes(at+"cable.tau", w.Cable.Tau, 5*time.Minute, 48*time.Hour)
 		s.within(at+"fuse.derating", w.Fuse.Derating, 0.3, 1)

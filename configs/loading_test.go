@@ -43,6 +43,7 @@ func TestFaultsOfLoading(t *testing.T) {
 		{"a temperature", "transformer_kva: 500", "transformer_kva: 500, transformer: {hot_spot_c: 20}", "1: site.transformer.hot_spot_c: must be 80 to 180"},
 		{"part of a minute", "transformer_kva: 500", "transformer_kva: 500, transformer: {oil_tau: 90m30s}", "1: site.transformer.oil_tau: must be whole minutes"},
 		{"season", "rating_a: 300}", "rating_a: 300, sustained_a: {autumn: 3}}", "6: ways[0].sustained_a.autumn: unknown key"},
+		{"generation", "rating_a: 300}", "rating_a: 300, generation: solar}", "6: ways[0].generation: must be unknown or none or some"},
 		{"negative", "rating_a: 300}", "rating_a: 300, cyclic_a: -1}", "6: ways[0].cyclic_a: must be 0 to"},
 		{"derating in percent", "rating_a: 300}", "rating_a: 300, fuse: {derating: 90}}", "6: ways[0].fuse.derating: must be 0.3 to 1"},
 		{"a curve that rises", "rating_a: 300}", "rating_a: 300, fuse: {curve: [{multiple: 2, time: 1s}, {multiple: 3, time: 2s}]}}", "6: ways[0].fuse.curve[1].multiple: a larger current must melt sooner"},

@@ -40,7 +40,7 @@ centre falls silent.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand())
+	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand())
 	ran := false
 	for _, c := range root.Commands() {
 		inner := c.RunE

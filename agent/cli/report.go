@@ -50,16 +50,20 @@ func reportCommand(name, short, long string, show func(io.Writer, json.RawMessag
 				return fmt.Errorf("nothing is known of way %q; there are %s", args[0], cmp.Or(strings.Join(ids, ", "), "none yet"))
 			}
 			w := c.OutOrStdout()
+			text := w
+			if asJSON {
+				text = io.Discard
+			}
+			for _, way := range kept {
+				if err := show(text, way); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
 			if asJSON {
 				report.Ways = kept
 				enc := json.NewEncoder(w)
 				enc.SetIndent("", "  ")
 				return enc.Encode(report)
-			}
-			for _, way := range kept {
-				if err := show(w, way); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
-				}
 			}
 			return nil
 		},
@@ -232,4 +236,48 @@ func showCapacity(w io.Writer, raw json.RawMessage) error {
 	}
 	fmt.Fprintln(w)
 	return nil
+}
+
+func wiringCommand() *cobra.Command {
+	red := false
+	c := reportCommand("wiring", "Judge how the meters are connected to their ways",
+		`Judges by the angles between voltages and currents of the last half-hour, and of a
+day where generation could be the cause, and says what to do: a current
+transformer the wrong way round, leads of different phases, a scale that cannot
+be. It needs ten minutes with 5 A on each phase. Exits with 1 where one is red.
+
+  green  nothing found
+  amber  to be looked at, or not to be told from the meter
+  red    wrong; the text says what to change
+  open   not enough load yet`, func(w io.Writer, raw json.RawMessage) error {
+			verdict, err := showWiring(w, raw)
+			red = red || verdict == "red"
+			return err
+		})
+	run := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := run(cmd, args); err != nil {
+			return err
+		}
+		if red {
+			return errFault
+		}
+		return nil
+	}
+	return c
+}
+
+func showWiring(w io.Writer, raw json.RawMessage) (string, error) {
+	var r struct {
+		Way, Verdict string
+		Findings     []struct{ Verdict, Text string }
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(w, "%s: %s\n", r.Way, r.Verdict)
+	for _, f := range r.Findings {
+		fmt.Fprintf(w, "  %s: %s\n", f.Verdict, f.Text)
+	}
+	return r.Verdict, nil
 }

@@ -68,3 +68,11 @@ firm capacity 500 kVA: peak 551.0 kVA (110 %) on 2026-11-24 00:00; periods above
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }
+
+func TestShowWiring(t *testing.T) {
+	var out strings.Builder
+	verdict, err := showWiring(&out, json.RawMessage(`{"way":"W3","verdict":"red","findings":[{"verdict":"red","code":"CT_REVERSED","text":"swap the two leads of the CT on L2 of W3"}]}`))
+	if want := "W3: red\n  red: swap the two leads of the CT on L2 of W3\n"; err != nil || verdict != "red" || out.String() != want {
+		t.Errorf("%q %v: %s", verdict, err, out.String())
+	}
+}

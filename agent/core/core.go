@@ -27,6 +27,7 @@ import (
 	"lvagent/meter/alarm"
 	"lvagent/meter/loading"
 	"lvagent/meter/pq"
+	"lvagent/meter/wiring"
 )
 
 // Outbox takes records and small states for the store, and says how it does.
@@ -124,10 +125,12 @@ type Loop struct {
 	health health
 	supply []*pq.Monitor // by way
 
-	loading    []*loading.Way // as feeds
-	hot        []bool         // THERMAL_LIMIT is raised; as feeds
-	beyondFirm bool           // FIRM_CAPACITY is raised
-	capacityAt time.Duration  // last published and kept
+	loading    []*loading.Way  // as feeds
+	hot        []bool          // THERMAL_LIMIT is raised; as feeds
+	beyondFirm bool            // FIRM_CAPACITY is raised
+	capacityAt time.Duration   // last published and kept
+	wiring     []*wiring.Check // by way
+	wiringAt   time.Duration   // last judged
 }
 
 // held is a record that waits for a state to be stored.
@@ -152,6 +155,7 @@ func New(o Options) *Loop {
 	l.buildFeeds()
 	l.buildSupply()
 	l.buildLoading(now, wall, o.Clock().Clock)
+	l.buildWiring(now)
 	for _, g := range o.Config.Groups {
 		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
 	}
@@ -268,6 +272,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.watchStore(wall)
 	l.tickSupply(wall, clock)
 	l.tickLoading(now, wall, clock)
+	l.tickWiring(now)
 	l.takeHealth(wall)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)

@@ -93,6 +93,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	l.loading[i].Add(r)
 	if i < len(l.supply) {
 		l.supply[i].Add(r, wall, l.clockWas)
+		l.wiring[i].Add(r, wall, l.clockWas)
 	}
 	l.alarms.tell(l, f.machine.Add(r, wall))
 	l.active = f.machine.Active(l.active[:0])

@@ -71,6 +71,7 @@ func (l *Loop) takeSupply(r *meter.SupplyReading) {
 	}
 	wall := l.Wall().Add(r.At - l.Now()) // when it was taken
 	l.supply[i].AddSupply(r, wall, l.clockWas)
+	l.wiring[i].AddSupply(r)
 	l.feeds[i].window.Supply(r)
 }
 
