@@ -23,9 +23,10 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/clock", "agent/core", "agent/message", "agent/outbox", "agent/poll", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/socket", "configs"},
+	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/message", "agent/outbox", "agent/poll", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent/cli":                {"agent", "agent/credentials", "agent/socket", "configs"},
 	"agent/socket":             {},
+	"agent/credentials":        {},
 	"agent/clock":              {"meter"},
 	"agent/core":               {"agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
 	"agent/message":            {"meter"},

@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 
 	"lvagent/agent/clock"
 	"lvagent/agent/core"
+	"lvagent/agent/credentials"
 	"lvagent/agent/message"
 	"lvagent/agent/outbox"
 	"lvagent/agent/poll"
@@ -44,10 +46,14 @@ type Agent struct {
 	started time.Time
 	box     *outbox.Outbox
 	link    *uplink.Uplink
-	loop    *core.Loop
-	saver   *statefile.Saver
-	buses   []*poll.Bus
-	status  message.Status
+
+	identity *credentials.Identity // nil: no broker is reached over TLS
+	floor    time.Time             // the clock's last word before this start
+
+	loop   *core.Loop
+	saver  *statefile.Saver
+	buses  []*poll.Bus
+	status message.Status
 }
 
 // Options are what an agent is given besides its site.
@@ -97,6 +103,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	outputs := a.buildBuses()
 	a.loop = core.New(core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
+		Link: a.link.State, Expires: a.expires,
 		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs,
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
 		Alive: func() { a.notify("WATCHDOG=1") },
@@ -125,18 +132,33 @@ func (a *Agent) resume(engine *failsafe.Engine, clk *clock.Source) (*statefile.F
 		clk.SetFloor(old.Floor) // before anybody believes the clock
 		state := engine.Resume(old, a.now(), a.wall(), clk.State().Clock)
 		state.Lost = state.Lost || broken
+		a.floor = old.Wall
 		a.log.Info("failsafe state resumed", "stored", old.Wall, "planned", old.Stopped, "limits", len(state.Commands))
 		return file, state
 	}
 	return file, engine.New(a.now(), a.wall(), broken)
 }
 
+// expires is the end of the certificate's life; zero where there is none.
+func (a *Agent) expires() time.Time {
+	if a.identity == nil {
+		return time.Time{}
+	}
+	return a.identity.Expires()
+}
+
 func (a *Agent) buildUplink() {
 	cfg := a.site.Config
 	will := a.status
 	will.State = message.Offline
+	var tlsOf func() (*tls.Config, error)
+	var stamp func() string
+	if a.site.Files != (credentials.Files{}) {
+		a.identity = credentials.New(a.site.Files, cfg.Site.ID, a.wall, func() time.Time { return a.floor }, a.log)
+		tlsOf, stamp = a.identity.TLS, a.identity.Stamp
+	}
 	a.link = uplink.New(uplink.Config{
-		Brokers: cfg.Uplink.All(), ClientID: cfg.Site.ID, TLS: a.site.TLS,
+		Brokers: cfg.Uplink.All(), ClientID: cfg.Site.ID, TLS: tlsOf, Identity: stamp,
 		BacklogRate: cfg.Uplink.Backlog, Selftest: cfg.Uplink.Selftest, MaxAge: cfg.Uplink.MaxAge,
 		FailoverAfter: cfg.Uplink.Failover, Failback: cfg.Uplink.Failback,
 		KeepAlive: cfg.Uplink.KeepAlive, Watchdog: cfg.Uplink.Watchdog,

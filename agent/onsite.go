@@ -22,6 +22,7 @@ type Status struct {
 	Boot    string        `json:"boot"`
 	Since   time.Time     `json:"since"`
 	Uplink  uplink.State  `json:"uplink"`
+	Expires *time.Time    `json:"certificate_expires"` // null: no certificate is in use
 	Backlog int           `json:"backlog"`
 	Store   outbox.Health `json:"store"`
 	Buses   []poll.Stats  `json:"buses"`
@@ -37,6 +38,9 @@ func (a *Agent) Status(ctx context.Context) ([]byte, error) {
 	s := Status{
 		View: view, Version: Version, Boot: a.status.Boot, Since: a.status.Since, Uplink: a.link.State(),
 		Backlog: a.box.Backlog(), Store: a.box.Health(), Counts: a.loop.Counts(),
+	}
+	if at := a.expires(); !at.IsZero() {
+		s.Expires = &at
 	}
 	for _, b := range a.buses {
 		s.Buses = append(s.Buses, b.Stats())

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvagent/agent/credentials"
 	"lvagent/agent/message"
 	"lvagent/agent/poll"
 	"lvagent/configs"
@@ -31,7 +30,7 @@ type Site struct {
 	Config *configs.Config
 	Text   []byte
 	Topics message.Topics
-	TLS    func() (*tls.Config, error)
+	Files  credentials.Files // zero where no broker is reached over TLS
 
 	profiles map[string]*modbus.Profile
 	outputs  []outputOf
@@ -93,7 +92,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 		s.outputs = append(s.outputs, outputOf{group: g.ID, output: g.Output, rating: milliamps(configs.Milli(g.Rating))})
 	}
 	if cfg.Uplink.Secure() {
-		faults = append(faults, s.loadTLS(src)...)
+		faults = append(faults, s.checkTLS(src)...)
 	}
 	return s, faults
 }
@@ -132,29 +131,15 @@ func (s *Site) loadProfile(src *configs.Source, i int, name, folder string) (fau
 	return faults
 }
 
-// loadTLS reads the certificates of a mutual session.
-func (s *Site) loadTLS(src *configs.Source) (faults []configs.Fault) {
+// checkTLS looks at the certificates of a mutual session.
+func (s *Site) checkTLS(src *configs.Source) (faults []configs.Fault) {
 	t := s.Config.Uplink.TLS
 	if t.CA == "" || t.Cert == "" || t.Key == "" {
 		return nil // said already
 	}
-	pool := x509.NewCertPool()
-	switch pem, err := os.ReadFile(t.CA); {
-	case err != nil:
-		faults = append(faults, src.Fault("uplink.tls.ca", "%v", err))
-	case !pool.AppendCertsFromPEM(pem):
-		faults = append(faults, src.Fault("uplink.tls.ca", "%s holds no certificate", t.CA))
-	}
-	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
-		return append(faults, src.Fault("uplink.tls.cert", "%v", err))
-	}
-	if leaf := cert.Leaf; leaf != nil && leaf.Subject.CommonName != s.Config.Site.ID {
-		faults = append(faults, src.Fault("uplink.tls.cert", "the certificate is for %q, not for site.id %q",
-			leaf.Subject.CommonName, s.Config.Site.ID))
-	}
-	s.TLS = func() (*tls.Config, error) {
-		return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}, nil
+	s.Files = credentials.Files{CA: t.CA, Cert: t.Cert, Key: t.Key}
+	for _, f := range s.Files.Check(s.Config.Site.ID) {
+		faults = append(faults, src.Fault("uplink.tls."+f.Part, "%v", f.Err))
 	}
 	return faults
 }

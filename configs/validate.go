@@ -81,6 +81,10 @@ func (c *Config) complete(s *Source) {
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// ValidID reports whether id can name a site: it is a topic level, a client id
+// and a certificate's name.
+func ValidID(id string) bool { return idPattern.MatchString(id) }
+
 // most are the largest values that make sense; what is above is a slip.
 const (
 	mostAmps   = 10_000

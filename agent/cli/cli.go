@@ -40,7 +40,7 @@ centre falls silent.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand())
+	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand(), enrolCommand())
 	ran := false
 	for _, c := range root.Commands() {
 		inner := c.RunE

@@ -40,9 +40,10 @@ type status struct {
 	T                     time.Time
 	Backlog               int
 	Alarms                []string
+	Expires               *time.Time `json:"certificate_expires"`
 	Uplink                struct {
-		Connected bool
-		LastError string
+		Connected, Duplicate        bool
+		Broker, Selftest, LastError string
 	}
 	Store    struct{ Failing, Replaced string }
 	Failsafe struct {
@@ -118,6 +119,9 @@ func (s *status) print(w io.Writer) {
 		store = "fails: " + s.Store.Failing
 	}
 	fmt.Fprintf(w, "%s, lvagent %s, clock %s\nbroker %s; %d records wait; store %s\n", s.Agent, s.Version, s.Clock, link, s.Backlog, store)
+	for _, line := range s.printLink() {
+		fmt.Fprintln(w, line)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nWAY\tL1 A\tL2 A\tL3 A\tAGE\tSTATE\tCAUSE")
 	for _, way := range s.Ways {
@@ -143,6 +147,20 @@ func (s *status) print(w io.Writer) {
 	if len(s.Alarms) > 0 {
 		fmt.Fprintf(w, "\nalarms: %s\n", strings.Join(s.Alarms, ", "))
 	}
+}
+
+// printLink says what else there is to know of the way to the broker.
+func (s *status) printLink() (lines []string) {
+	if s.Uplink.Selftest != "" {
+		lines = append(lines, "self-test of the broker: "+s.Uplink.Selftest)
+	}
+	if s.Uplink.Duplicate {
+		lines = append(lines, "the broker closes one connection after another: another client may use this id")
+	}
+	if s.Expires != nil {
+		lines = append(lines, fmt.Sprintf("certificate until %s, %d days left", s.Expires.UTC().Format(time.DateOnly), int(s.Expires.Sub(s.T).Hours()/24)))
+	}
+	return lines
 }
 
 // printHealth lists what is not well, or says that all is.

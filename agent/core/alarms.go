@@ -99,7 +99,7 @@ func (a *alarms) condition(l *Loop, c failsafe.Condition, wall time.Time) {
 		id = way + "." + c.Group + "." + c.Kind
 	}
 	severity := meter.Major
-	if c.Kind == string(failsafe.NoStatement) {
+	if c.Kind == string(failsafe.NoStatement) || c.Kind == certificateExpiring {
 		severity = meter.Warning
 	}
 	i := slices.IndexFunc(a.active, func(x meter.Alarm) bool { return x.ID == id })

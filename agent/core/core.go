@@ -60,6 +60,8 @@ type Options struct {
 	Status  message.Status // state, boot, since, version, config
 	Outbox  Outbox
 	Uplink  Retainer
+	Link    func() uplink.State // how the session with the broker does; nil: nobody knows
+	Expires func() time.Time    // the end of the certificate's life; nil or zero: there is none
 	Saver   Saver
 	Outputs map[string]Output // by group
 	Now     func() time.Duration
@@ -102,6 +104,7 @@ type Loop struct {
 	held      []held // what may be said only when the state is stored
 	dirty     bool   // the retained states changed
 	status    string // as last published
+	days      int    // the same, of the certificate
 	deadline  time.Duration
 	keptAt    time.Duration // windows
 	savedAt   time.Duration // state
@@ -270,6 +273,7 @@ func (l *Loop) tick(now time.Duration) {
 	}
 	l.closePeriods(now, wall, clock)
 	l.watchStore(wall)
+	l.watchLink(wall)
 	l.tickSupply(wall, clock)
 	l.tickLoading(now, wall, clock)
 	l.tickWiring(now)

@@ -14,9 +14,13 @@ import (
 
 // publish retains what changed since the last tick.
 func (l *Loop) publish(wall time.Time, clock meter.Clock) {
-	if s := clock.String(); s != l.status {
-		l.status = s
+	days, there := l.daysLeft(wall)
+	if s := clock.String(); s != l.status || days != l.days {
+		l.status, l.days = s, days
 		l.Status.Clock = clock
+		if there {
+			l.Status.Expires, l.Status.Days = l.Expires(), days
+		}
 		l.Uplink.Retain(l.Topics.Status(), message.AppendStatus(nil, l.agent, &l.Status))
 		l.Uplink.Retain(l.Topics.Meta(), message.AppendMeta(nil, l.agent, Meta(l.Config)))
 	}

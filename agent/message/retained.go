@@ -21,6 +21,8 @@ type Status struct {
 	Version string
 	Config  string // hash of the configuration in force
 	Clock   meter.Clock
+	Expires time.Time // the end of the certificate's life; zero: there is none
+	Days    int       // that it still has
 }
 
 // AppendStatus appends the retained status; the will is one too.
@@ -32,6 +34,10 @@ func AppendStatus(dst []byte, agent string, s *Status) []byte {
 	w.known("version", s.Version)
 	w.known("config", s.Config)
 	w.text("clock", s.Clock.String())
+	if !s.Expires.IsZero() {
+		w.second("certificate_expires", s.Expires)
+		w.integer("certificate_days", int64(s.Days))
+	}
 	w.shut()
 	return w.b
 }
