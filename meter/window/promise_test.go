@@ -1,6 +1,7 @@
 package window
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -228,6 +229,20 @@ func TestNoPeriodMissingNoneTwice(t *testing.T) {
 			}
 			dated, restarted, believed = true, false, g.shift
 		}
+		// What the store has: a checkpoint and the records of before it, together.
+		var stored struct {
+			state    State
+			last     map[time.Time]int
+			dated    bool
+			believed time.Duration
+			seen     time.Time
+			begun    time.Time
+		}
+		commit := func() {
+			stored.state, stored.last = g.w.Checkpoint(), maps.Clone(last)
+			stored.dated, stored.believed, stored.seen, stored.begun = dated, believed, seen, begun
+		}
+		commit()
 		moment := rapid.OneOf(rapid.Int64Range(0, int64(3*s)), rapid.Int64Range(0, int64(50*s)))
 		leap := rapid.OneOf(rapid.Int64Range(-int64(2*s), int64(2*s)), rapid.Int64Range(-int64(80*s), int64(80*s)))
 		t.Repeat(map[string]func(*rapid.T){
@@ -255,6 +270,18 @@ func TestNoPeriodMissingNoneTwice(t *testing.T) {
 				g.shift += mono + down
 				mono, restarted = 0, true
 				g.restart(t, mono)
+				commit()
+			},
+			"commit": func(t *rapid.T) { commit() },
+			// Everything since the last commit is gone, records that were handed out
+			// meanwhile among it: nobody has seen them.
+			"kill": func(t *rapid.T) {
+				down := time.Duration(rapid.Int64Range(0, int64(80*s)).Draw(t, "down"))
+				g.shift += mono + down
+				mono, restarted = 0, true
+				last, dated, believed, seen, begun = maps.Clone(stored.last), stored.dated, stored.believed, stored.seen, stored.begun
+				g.w = New(g.cfg)
+				g.w.Resume(stored.state, mono, g.wall(mono))
 			},
 		})
 	})
