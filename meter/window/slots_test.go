@@ -71,6 +71,11 @@ func TestWithoutADateNothingIsLost(t *testing.T) {
 		if a, b := totals(known), totals(late); a != b {
 			t.Fatalf("known %+v\nlate  %+v", a, b)
 		}
+		for _, x := range late.Checkpoint().Waiting {
+			if err := x.Period.check(); err != nil { // a maximum outside of it, for one
+				t.Fatalf("period at %v: %v", time.Unix(0, x.Period.Start).UTC(), err)
+			}
+		}
 		weights := func(w *Window) map[int64]int64 {
 			out := map[int64]int64{}
 			state := w.Checkpoint()
@@ -144,4 +149,37 @@ func TestWithoutADateAndSilent(t *testing.T) {
 	g.clock = meter.Synced
 	g.advance(25 * s)
 	g.expect(t, row{"00:00:00", 0, 0, 0, meter.Boot | meter.ClockBad | nothing}, row{"00:00:10", 0, 0, 0, meter.ClockBad | nothing})
+}
+
+// A maximum in a slot that a boundary runs through is dated inside the period that
+// the slot was given to.
+func TestMaximumAtABoundaryIsDatedInside(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		at       time.Duration // on the monotonic clock; the boundary is at 9.94 s, the slot from 9.9 to 10 s
+		want     int           // the period that has it
+		wantTime time.Duration
+	}{
+		{"in the slot before", 9899 * ms, 0, 9959 * ms},
+		{"before the boundary, in the smaller part", 9920 * ms, 1, 10 * s},
+		{"after it", 9960 * ms, 1, 10020 * ms},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(10 * s)
+			g.clock, g.shift = meter.Unsynced, 60*ms
+			g.advance(0)
+			for at := s; at < 11*s; at += s {
+				g.add(at, 5)
+				if at == 9*s {
+					g.add(tt.at, 99)
+				}
+			}
+			g.clock = meter.Synced
+			g.advance(11 * s)
+			g.advance(25 * s)
+			if i := g.out[tt.want].Phase[0].I; i.Max != 99_000 || !i.MaxAt.Equal(day.Add(tt.wantTime)) {
+				t.Errorf("maximum %d at %v, want it at %v", i.Max, i.MaxAt, day.Add(tt.wantTime))
+			}
+		})
+	}
 }
