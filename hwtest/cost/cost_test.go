@@ -104,9 +104,10 @@ func TestAllocationsWantWholeReadings(t *testing.T) {
 	}
 	m.set(0, normal)
 	a, err := Allocations(m.urls()[0], 10)
-	if err != nil || a.Readings != 10 || a.Requests < 1 {
+	if err != nil || a.Readings != 10 || a.Requests < 1 || a.Window <= 0 || a.AndAlarms <= 0 {
 		t.Errorf("allocations %+v, error %v", a, err)
 	}
+	t.Log("a reading ", a.path())
 	if _, err := Allocations(m.urls()[0], MostReadings+1); err == nil {
 		t.Error("a half-hour would end, and no error")
 	}

@@ -133,6 +133,7 @@ func (r *Result) Text() string {
 	}
 	line("reading", "allocates %.2f objects in our own code (limit 0), %.1f in the Modbus library",
 		r.Allocations.Own, r.Allocations.Requests)
+	line("", "%s", r.Allocations.path())
 	line("alarm", "%s", r.Alarm.text())
 	line("fsync", "%s, 4 KiB each, on the same disk", r.Alarm.Fsync.text())
 	for _, over := range r.overBudget() {
@@ -267,10 +268,11 @@ Judge the agent by the ratio and by its memory; seconds and milliseconds are tho
 	fmt.Fprintf(&b, `
 - A reading allocates %.2f objects in our own code, from the driver to the window (limit 0), and %.1f in the Modbus library;
   counted over %d readings.
+- A reading %s.
 - Alarm: %s.
 - Disk: 4 KiB and fsync take %s, on the same disk in the same run (%d times).
 
-`, r.Allocations.Own, r.Allocations.Requests, r.Allocations.Readings, r.Alarm.text(), r.Alarm.Fsync.text(), r.Alarm.Fsync.N)
+`, r.Allocations.Own, r.Allocations.Requests, r.Allocations.Readings, r.Allocations.path(), r.Alarm.text(), r.Alarm.Fsync.text(), r.Alarm.Fsync.N)
 	for _, over := range r.overBudget() {
 		fmt.Fprintf(&b, "Not judged: %s.\n\n", over)
 	}
