@@ -34,9 +34,6 @@ type channelCalibration struct {
 	line     int
 }
 
-// Board returns the board's serial number.
-func (c *Calibration) Board() string { return c.board }
-
 // mostFile is the largest calibration file: a real one has a kilobyte.
 const mostFile = 64 << 10
 

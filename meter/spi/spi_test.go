@@ -455,3 +455,20 @@ func TestParseDevice(t *testing.T) {
 		}
 	}
 }
+
+// The same without a double: the kernel's device, which this machine has not.
+func TestADeviceThatTheKernelDoesNotHave(t *testing.T) {
+	m := spi.NewMeter(spi.Config{Device: "/dev/spidev6543.21", ClockKHz: 1000, Way: "W1", Calibration: parse(t, calibration)})
+	for range 2 {
+		if err := m.Open(); err == nil || !strings.Contains(err.Error(), "open /dev/spidev6543.21: ") {
+			t.Errorf("error = %v", err)
+		}
+	}
+	var r meter.Reading
+	if err := m.Read(&r); err == nil || r.Phase[0].V.Reason != meter.NoAnswer {
+		t.Errorf("read: %v, %+v", err, r.Phase[0].V)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}
