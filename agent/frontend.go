@@ -86,9 +86,11 @@ func readFile(name string) ([]byte, error) {
 // frontEnd is the bus of a way that a front end measures: each has one of its
 // own, since it is read for most of a second.
 func (s *Site) frontEnd(w *configs.Way, m *configs.Meter, log *slog.Logger) *busOf {
+	wiring := setupOf(w, m)
 	dev := spi.NewMeter(spi.Config{
 		Device: configs.Device(m.URL), ClockKHz: m.Clock, Way: w.ID,
 		Calibration: s.calibrations[m.ID], Log: log, Open: s.openSPI,
+		Map: wiring.Map, Invert: wiring.Invert,
 	})
 	return &busOf{url: m.URL, link: dev, ways: []poll.Way{{Way: w.ID, Every: m.Poll, Source: dev}}}
 }

@@ -23,7 +23,7 @@ import (
 const spiSite = `site: {id: EPN-1}
 meters:
   - {id: m1, url: "spi:///dev/spidev97.3", profile: ade9000, calibration: board.yaml, calibration_key: key.pem}
-ways: [{id: W1, meter: m1, rating_a: 300}]
+ways: [{id: W1, meter: m1, rating_a: 300, phase_map: [L1, L3, L2], invert: [L2]}]
 uplink: {broker: "tcp://127.0.0.1:1"}
 `
 
@@ -75,6 +75,7 @@ func TestPrepareReadsTheCalibrationOfABoard(t *testing.T) {
 		{"no key", "key.pem", "-", "site.yaml:3: meters[0].calibration_key: open "},
 		{"a key that is none", "key.pem", "x", "key.pem holds no PEM block"},
 		{"no calibration", "board.yaml", "-", "site.yaml:3: meters[0].calibration: open "},
+		{"an alarm on a neutral that the board has not", "site.yaml", spiSite + "alarms: [{quantity: n, kind: hi, threshold: 100}]\n", "site.yaml:6: alarms[0].quantity: the neutral current of way W1 is not measured"},
 		{"no key is named", "site.yaml", strings.Replace(spiSite, ", calibration_key: key.pem", "", 1), ""},
 	}
 	for _, tt := range tests {
@@ -132,7 +133,9 @@ func TestAFrontEndIsPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		chip := spitest.New(spitest.Board{Volts: [3]float64{500, 500, 500}, Amps: [3]float64{1000, 1000, 1000}, Neutral: 1000}, 1)
 		load := spitest.Phasor{V: 240, I: 100, Angle: 10}
-		chip.Set(spitest.Signal{Phase: [3]spitest.Phasor{load, load, load}, Hertz: 50})
+		other := load // at the board's L3, which is connected to L2, the other way round
+		other.V, other.I, other.Angle = 235, 50, 180
+		chip.Set(spitest.Signal{Phase: [3]spitest.Phasor{load, load, other}, Hertz: 50})
 		chip.Break(spitest.Faults{NoDevice: true})
 		site.openSPI = spi.Opener(chip.Open)
 		all := site.buses(slog.New(slog.DiscardHandler))
@@ -163,7 +166,7 @@ func TestAFrontEndIsPolled(t *testing.T) {
 			if r.Phase[1].Quality() != meter.Good {
 				continue
 			}
-			if good++; r.Phase[1].V.Value != 240_000 || r.Phase[1].I.Value != 100_000 {
+			if good++; r.Phase[1].V.Value != 235_000 || r.Phase[1].I.Value != 50_000 || r.Phase[1].P.Value < 11_749_900 || r.Phase[2].V.Value != 240_000 {
 				t.Errorf("reading %d: %+v", i, r.Phase[1])
 			}
 			if off := (r.At - 400*time.Millisecond) % time.Second; off < -50*time.Millisecond || off > 50*time.Millisecond {

@@ -54,7 +54,11 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 				continue
 			}
 			w := &s.Config.Ways[n]
-			_, p := s.meterOf(w)
+			m, p := s.meterOf(w)
+			if m != nil && s.calibrations[m.ID] != nil && !s.calibrations[m.ID].MeasuresNeutral() {
+				faults = append(faults, src.Fault(fmt.Sprintf("alarms[%d].quantity", i),
+					"the neutral current of way %s is not measured: the calibration of its board has no neutral", id))
+			}
 			if p == nil {
 				continue
 			}

@@ -203,6 +203,9 @@ func TestSPIMeters(t *testing.T) {
 		{"a bus", "profile: ade9000", "bus: {baud: 9600}, profile: ade9000", "4: meters[1].bus: is for meters on Modbus"},
 		{"a timeout", "profile: ade9000", "timeout: 1s, profile: ade9000", "4: meters[1].timeout: is for meters on Modbus"},
 		{"a calibration on Modbus", "unit: 3, profile", "calibration: x, unit: 3, profile", "3: meters[0].calibration: is for meters on an SPI bus"},
+		{"a ratio beside that of the calibration", "meter: m4,", "meter: m4, ct_ratio: 400,", "7: ways[1].ct_ratio: way W4: its meter is on an SPI bus"},
+		{"a second channel", "meter: m4,", "meter: m4, channel: 2,", "7: ways[1].channel: way W4: its meter is on an SPI bus"},
+		{"a neutral beside that of the calibration", "meter: m4,", "meter: m4, neutral: none,", "7: ways[1].neutral: way W4: its meter is on an SPI bus"},
 		{"an output on SPI", `url: "tcp://127.0.0.1:1502", unit: 3, holding: 31`, `url: "spi:///dev/spidev0.1", unit: 3, holding: 31`, "10: groups[1].output.url: must be tcp://host:port"},
 	}
 	for _, tt := range tests {

@@ -54,3 +54,13 @@ func (m *Meter) withoutSPI(s *Source, at string) {
 		}
 	}
 }
+
+// wiredToSPI faults what a way on an SPI bus says of its meter and the board's
+// calibration file says already.
+func (w *Way) wiredToSPI(s *Source, at string) {
+	for _, key := range []string{"channel", "ct_ratio", "vt_ratio", "neutral_ct_ratio", "neutral"} {
+		if _, given := s.lines[at+"."+key]; given {
+			s.add(at+"."+key, "way %s: its meter is on an SPI bus; that is in the board's calibration file", w.ID)
+		}
+	}
+}

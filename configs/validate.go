@@ -171,6 +171,9 @@ func (c *Config) validateMeters(s *Source) {
 			taken[input{w.Meter, w.Channel}] = w.ID
 		}
 		w.validateWiring(s, at)
+		if slices.ContainsFunc(c.Meters, func(m Meter) bool { return m.ID == w.Meter && IsSPI(m.URL) }) {
+			w.wiredToSPI(s, at)
+		}
 		s.phases(at+".phases", w.Phases)
 		for p, a := range w.Rating {
 			if slices.Contains(w.Phases, meter.Phase(p).String()) && (a <= 0 || a > mostAmps) {

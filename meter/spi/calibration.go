@@ -34,6 +34,9 @@ type channelCalibration struct {
 	line     int
 }
 
+// MeasuresNeutral reports whether the board has a channel for the neutral.
+func (c *Calibration) MeasuresNeutral() bool { return c.neutral != 0 }
+
 // mostFile is the largest calibration file: a real one has a kilobyte.
 const mostFile = 64 << 10
 

@@ -19,6 +19,22 @@ type scale struct {
 	n       float64 // 0: there is no neutral channel
 }
 
+// wired is the scale of a board that is connected as the site file says.
+func (k scale) wired(to [meter.Phases]meter.Phase, invert [meter.Phases]bool) scale {
+	for c, p := range k.phase {
+		if p == none {
+			continue
+		}
+		if to != [meter.Phases]meter.Phase{} {
+			k.phase[c] = int(to[p])
+		}
+		if invert[k.phase[c]] {
+			k.p[c] = -k.p[c]
+		}
+	}
+	return k
+}
+
 // The largest codes. An input beyond full scale is clipped: its rms is then no
 // measurement any more, and can reach that of a square wave. What is beyond that
 // is no code of this chip.

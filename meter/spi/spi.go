@@ -70,6 +70,12 @@ type Config struct {
 	Calibration *Calibration
 	Log         *slog.Logger
 	Open        Opener // nil: the kernel's spidev
+
+	// How the board is connected to the way, where it is not as its calibration
+	// says: the phases that its L1, L2 and L3 are connected to (the zero value is
+	// in order), and the phases of the way of which P and Q change sign.
+	Map    [meter.Phases]meter.Phase
+	Invert [meter.Phases]bool
 }
 
 // Meter reads one way. It belongs to one goroutine, that of its bus.
@@ -98,7 +104,7 @@ func NewMeter(cfg Config) *Meter {
 		cfg.Open = openDevice
 	}
 	cfg.Log = cfg.Log.With("way", cfg.Way, "device", cfg.Device)
-	return &Meter{cfg: cfg, scale: cfg.Calibration.scale(), config: cfg.Calibration.settings()}
+	return &Meter{cfg: cfg, scale: cfg.Calibration.scale().wired(cfg.Map, cfg.Invert), config: cfg.Calibration.settings()}
 }
 
 // ParseDevice returns the bus and the chip select of /dev/spidevB.C.

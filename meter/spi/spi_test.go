@@ -177,6 +177,30 @@ channels:
 	})
 }
 
+// What the site file says of the wiring comes on top of the board's constants.
+func TestTheSitesWiringIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		chip := spitest.New(board, 1)
+		chip.Set(evening)
+		begin := time.Now()
+		m := spi.NewMeter(spi.Config{
+			Device: "/dev/spidev0.0", ClockKHz: 1000, Way: "W1", Calibration: parse(t, calibration), Open: chip.Open,
+			Map: [3]meter.Phase{meter.L2, meter.L3, meter.L1}, Invert: [3]bool{false, true, false},
+		})
+		r := settle(t, m, begin)
+		want := evening
+		want.Phase = [3]spitest.Phasor{evening.Phase[2], evening.Phase[0], evening.Phase[1]}
+		want.Phase[1].Angle += 180
+		if faults := differ(&r, &want); len(faults) > 0 {
+			t.Error(strings.Join(faults, "; "))
+		}
+		var s meter.SupplyReading
+		if err := m.ReadSupply(&s); err != nil || s.THDI[1].Value != 110_000 {
+			t.Errorf("THD of I2 = %+v, %v", s.THDI[1], err)
+		}
+	})
+}
+
 // What the rms of a second is, when the load changes within it.
 func TestASecondIsTheRootOfTheMeanOfSquares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
