@@ -1,11 +1,12 @@
 // Package alarm decides when an alarm of one LV way begins and ends, which
-// readings go out in real time while it stands, and what the ways add up to at
-// the transformer.
+// readings go out in real time while it stands and which are kept, and what the
+// ways add up to at the transformer.
 //
-// A [Machine] holds the thresholds of one way, each with a delay and a
-// hysteresis, and three conditions of its own: FUSE_SUSPECTED, SUPPLY_LOST and
-// EXPORT_OVERLOAD. [Live] chooses the readings to publish. A [Transformer] makes
-// readings of the pseudo-way TX, which has alarms like any other way.
+// A [Machine] holds the thresholds of one way, each with delays and a hysteresis,
+// and conditions of its own, from FUSE_SUSPECTED to STALE. [Live] chooses the
+// readings to publish and to keep. A [Transformer] makes readings of the
+// pseudo-way TX, which has alarms like any other way. A [Flood] notices when too
+// many alarms come at once.
 //
 // It polls nothing, stores nothing, sends nothing and owns no clock: the caller
 // gives it each reading with the wall time at which it was taken, and carries
@@ -13,8 +14,9 @@
 // All arithmetic is on whole numbers, so the same readings give the same edges
 // on every CPU.
 //
-// Requirements: R3 (real-time data while thresholds are exceeded), R19 (the
-// transformer against its rating), R20 (notice loss of supply per phase).
+// Requirements: R3 (real-time data while thresholds are exceeded), R5 (health
+// checks), R19 (the transformer against its rating), R20 (notice loss of supply
+// per phase).
 package alarm
 
 import (
@@ -69,9 +71,10 @@ const (
 	HiHi
 	Lo
 	LoLo
+	Rate // how far the value moved, either way, within Over
 )
 
-var kindNames = [...]string{"", "hi", "hihi", "lo", "lolo"}
+var kindNames = [...]string{"", "hi", "hihi", "lo", "lolo", "rate"}
 
 // String returns the kind's name in messages and configuration.
 func (k Kind) String() string {
@@ -105,6 +108,18 @@ type Rule struct {
 	OnDelay    time.Duration // how long it must be beyond
 	OffDelay   time.Duration // how long it must be back
 	Severity   meter.Severity
+
+	// Mean compares the mean over each stretch of this length, which begin at
+	// whole multiples of it by the wall clock, instead of each reading: root of
+	// the mean of squares of V, I and N, signed mean of P and Q. A stretch that
+	// was measured for less than nine tenths of it gives no verdict, nor does one
+	// in which the supply was lost. 0: each reading.
+	Mean  time.Duration
+	Over  time.Duration // of Rate; 0 is 10 s
+	Latch bool          // a raise ends only when it was acknowledged as well
+	// Inhibit names conditions of the way, or of the rule's phase, during which
+	// the alarm is not raised. One that stands is cleared as ever.
+	Inhibit []string
 }
 
 // ID names the rule's condition: "W3.L1.i.hi", or "W3.n.hi" for the neutral.
@@ -115,13 +130,16 @@ func (r Rule) ID() string {
 	return r.Way + "." + r.Phase.String() + "." + r.Quantity.String() + "." + r.Kind.String()
 }
 
+// defaultOver is over which time a rate is taken.
+const defaultOver = 10 * time.Second
+
 // check returns what is wrong with the rule.
 func (r Rule) check() error {
 	switch {
 	case r.Quantity < V || r.Quantity > N:
 		return fmt.Errorf("quantity %d is none of v, i, p, q, n", r.Quantity)
-	case r.Kind < Hi || r.Kind > LoLo:
-		return fmt.Errorf("kind %d is none of hi, hihi, lo, lolo", r.Kind)
+	case r.Kind < Hi || r.Kind > Rate:
+		return fmt.Errorf("kind %d is none of hi, hihi, lo, lolo, rate", r.Kind)
 	case r.Quantity != N && r.Phase >= meter.Phases:
 		return fmt.Errorf("phase %d is none of L1, L2, L3", r.Phase)
 	case r.Hysteresis < 0:
@@ -130,66 +148,138 @@ func (r Rule) check() error {
 		return fmt.Errorf("on delay %v is negative", r.OnDelay)
 	case r.OffDelay < 0:
 		return fmt.Errorf("off delay %v is negative", r.OffDelay)
+	case r.Mean < 0 || r.Mean > mostMean:
+		return fmt.Errorf("mean over %v: must be 0 to %v", r.Mean, mostMean)
+	case r.Over < 0 || r.Over > mostMean:
+		return fmt.Errorf("rate over %v: must be 0 to %v", r.Over, mostMean)
+	case r.Mean > 0 && r.Kind == Rate:
+		return errors.New("a rate is of readings, not of means")
 	case r.Threshold < -largest || r.Threshold > largest || r.Hysteresis > largest:
 		return fmt.Errorf("threshold %d, hysteresis %d: beyond what is taken as measured (%d)", r.Threshold, r.Hysteresis, int64(largest))
 	}
+	for _, name := range r.Inhibit {
+		if _, ok := conditionOf(name); !ok {
+			return fmt.Errorf("inhibit: there is no condition %q", name)
+		}
+	}
 	return nil
 }
-
-// Names of the conditions without a configured threshold, as an alarm's Kind.
-const (
-	FuseSuspected  = "FUSE_SUSPECTED"
-	SupplyLost     = "SUPPLY_LOST"
-	ExportOverload = "EXPORT_OVERLOAD"
-)
 
 // largest is the largest value, in thousandths, that is taken as measured: 100
 // MW or 100 MA. Anything beyond counts as missing, out of range; no difference
 // and no sum of a dozen ways can then leave its 64 bits.
 const largest = 100_000_000_000
 
+// mostMean bounds what a mean and a rate look back over.
+const mostMean = time.Hour
+
 // Config says what a machine watches besides its rules. Zero fields stand for
 // the defaults, which are given here.
 type Config struct {
-	Way    string
-	Phases [meter.Phases]bool            // phases that the way has; none means all three
-	Rating [meter.Phases]meter.Milliamps // 0: not known
-	Hold   time.Duration                 // how long a sample stands without a newer one: 2.5 polls; 0 is 2.5 s
-	Fuse   Fuse
-	Supply Supply
-	Export Export
+	Way     string
+	Phases  [meter.Phases]bool            // phases that the way has; none means all three
+	Rating  [meter.Phases]meter.Milliamps // 0: not known
+	Hold    time.Duration                 // how long a sample stands without a newer one: 2.5 polls; 0 is 2.5 s
+	Chatter Chatter
+
+	Fuse        Fuse
+	Phase       PhaseLoss
+	Supply      Supply
+	Export      Export
+	Reverse     Reverse
+	Neutral     NeutralRatio
+	Unbalance   Unbalance
+	Stale       Watch // no answer of the meter; on delay 30 s, off delay 10 s
+	Frozen      Watch // the meter repeats itself, as its reading says; off delay 10 s
+	Measurement Watch // the meter answers without a value of a phase; on delay 30 s, off delay 10 s
 }
+
+// Watch is what every condition has. A zero field stands for the condition's
+// default.
+type Watch struct {
+	Disabled bool
+	OnDelay  time.Duration // how long it must hold
+	OffDelay time.Duration // how long it must be over
+	Severity meter.Severity
+	Latch    bool
+}
+
+// Chatter says when an alarm comes and goes too often: when it would be raised
+// for the Raises-th time within Within, it is raised and then stays until it was
+// on one side for Stable.
+type Chatter struct {
+	Raises int           // default 3; below 0: never
+	Within time.Duration // default 60 s
+	Stable time.Duration // default 5 min
+}
+
+// mostRaises bounds Chatter.Raises.
+const mostRaises = 8
 
 // Fuse says when FUSE_SUSPECTED is raised: the current of one phase falls from
 // above From to below Zero within Within while its voltage is above Healthy.
 type Fuse struct {
-	Disabled bool             // as for TX, where no single fuse stands behind a phase
-	From     meter.Milliamps  // default 10 % of the phase's rating, at least 20 A
-	Zero     meter.Milliamps  // default 1 A
-	Within   time.Duration    // default 2 s, or 0.6 x Hold (a poll and a half) where polls are too slow for that
-	Healthy  meter.Millivolts // default 184 V: 80 % of 230 V
-	Dead     meter.Millivolts // default 46 V: with less, the supply went, not the fuse
-	OffDelay time.Duration    // default 60 s above From/2
-	Before   time.Duration    // default 30 s: the peak before the fall is of this time at least, of twice at most
+	Watch                    // critical; off delay 60 s above From/2
+	From    meter.Milliamps  // default 10 % of the phase's rating, at least 20 A
+	Zero    meter.Milliamps  // default 1 A
+	Within  time.Duration    // default 2 s, or 0.6 x Hold (a poll and a half) where polls are too slow for that
+	Healthy meter.Millivolts // default 184 V: 80 % of 230 V
+	Dead    meter.Millivolts // default 46 V: with less, the supply went, not the fuse
+	Before  time.Duration    // default 30 s: the peak before the fall is of this time at least, of twice at most
 }
 
-// Supply says when SUPPLY_LOST is raised: a phase's voltage is below Below.
+// Supply says when SUPPLY_LOST is raised: a phase's voltage is below Below and no
+// other phase of the way is known to be above Above.
 type Supply struct {
-	Disabled bool
-	Below    meter.Millivolts // default 46 V: 20 % of 230 V
-	Above    meter.Millivolts // it is back above this: default 184 V, 80 % of 230 V
-	OnDelay  time.Duration    // default 2 s
-	OffDelay time.Duration    // default 2 s
+	Watch                  // critical; delays 2 s
+	Below meter.Millivolts // default 46 V: 20 % of 230 V
+	Above meter.Millivolts // it is back above this: default 184 V, 80 % of 230 V
+}
+
+// PhaseLoss says when PHASE_LOST is raised: a phase is dead, by the limits of
+// Supply, while another one of the way lives. Whichever of the two comes first
+// keeps the event: a phase never has both.
+type PhaseLoss struct {
+	Watch // critical; delays 2 s
 }
 
 // Export says when EXPORT_OVERLOAD is raised: a phase carries more than its
 // rating while its power is negative. Curtailing loads would make that worse,
 // so it is a condition apart from i.hi. A phase without a rating has none.
 type Export struct {
-	Disabled   bool
+	Watch                      // major; on delay 30 s, off delay 60 s
 	Hysteresis meter.Milliamps // default 3 % of the phase's rating
-	OnDelay    time.Duration   // default 30 s
-	OffDelay   time.Duration   // default 60 s
+}
+
+// Reverse says when REVERSE_POWER is raised: power of a phase flows towards the
+// busbar. With generation on the way that is daily life and an event; an
+// overload by it is EXPORT_OVERLOAD.
+type Reverse struct {
+	Watch                       // event; delays 60 s
+	Below      meter.Milliwatts // default -1 kW
+	Hysteresis meter.Milliwatts // default 0.5 kW
+}
+
+// NeutralRatio says when NEUTRAL_RATIO is raised: the neutral current is above
+// Ratio of the highest phase current and above Floor. Unbalance alone cannot take
+// it above the highest phase; harmonics of the third order, a fault or a wrong
+// sensor can. A neutral that was computed from the phases is never judged.
+type NeutralRatio struct {
+	Watch                      // warning; on delay 10 min, off delay 60 s
+	Ratio      meter.PPM       // default 1.1 of the highest phase current
+	Hysteresis meter.PPM       // default 0.1
+	Floor      meter.Milliamps // default 15 A
+}
+
+// Unbalance says when UNBALANCE is raised: the negative-sequence voltage, worked
+// out from the voltages between the phases, is above Above over Mean. Voltages to
+// neutral do not tell it, and never raise it.
+type Unbalance struct {
+	Watch                    // warning; no delays besides the mean's
+	Above      meter.PPM     // default 2 %
+	Hysteresis meter.PPM     // default 0.2 %
+	Mean       time.Duration // default 10 min
+	Hold       time.Duration // how long a voltage between phases stands; default 150 s
 }
 
 // or returns v, or the default where v is zero.
@@ -206,22 +296,49 @@ func (c Config) withDefaults() Config {
 		c.Phases = [meter.Phases]bool{true, true, true}
 	}
 	c.Hold = or(c.Hold, 2500*time.Millisecond)
+	if c.Chatter.Raises == 0 {
+		c.Chatter.Raises = 3
+	}
+	c.Chatter.Within = or(c.Chatter.Within, time.Minute)
+	c.Chatter.Stable = or(c.Chatter.Stable, 5*time.Minute)
 	f := &c.Fuse
 	f.Zero = or(f.Zero, 1_000)
 	f.Within = or(f.Within, max(2*time.Second, c.Hold/5*3))
 	f.Healthy = or(f.Healthy, 184_000)
 	f.Dead = or(f.Dead, 46_000)
-	f.OffDelay = or(f.OffDelay, time.Minute)
 	f.Before = or(f.Before, 30*time.Second)
-	s := &c.Supply
-	s.Below = or(s.Below, 46_000)
-	s.Above = or(s.Above, 184_000)
-	s.OnDelay = or(s.OnDelay, 2*time.Second)
-	s.OffDelay = or(s.OffDelay, 2*time.Second)
-	e := &c.Export
-	e.OnDelay = or(e.OnDelay, 30*time.Second)
-	e.OffDelay = or(e.OffDelay, time.Minute)
+	f.fill(0, time.Minute, meter.Critical)
+	c.Supply.Below = or(c.Supply.Below, 46_000)
+	c.Supply.Above = or(c.Supply.Above, 184_000)
+	c.Supply.fill(2*time.Second, 2*time.Second, meter.Critical)
+	c.Phase.fill(2*time.Second, 2*time.Second, meter.Critical)
+	c.Export.fill(30*time.Second, time.Minute, meter.Major)
+	r := &c.Reverse
+	r.Below = or(r.Below, -1_000_000)
+	r.Hysteresis = or(r.Hysteresis, 500_000)
+	r.fill(time.Minute, time.Minute, meter.Event)
+	n := &c.Neutral
+	n.Ratio = or(n.Ratio, 1_100_000)
+	n.Hysteresis = or(n.Hysteresis, 100_000)
+	n.Floor = or(n.Floor, 15_000)
+	n.fill(10*time.Minute, time.Minute, meter.Warning)
+	u := &c.Unbalance
+	u.Above = or(u.Above, 20_000)
+	u.Hysteresis = or(u.Hysteresis, 2_000)
+	u.Mean = or(u.Mean, 10*time.Minute)
+	u.Hold = or(u.Hold, 150*time.Second)
+	u.fill(0, 0, meter.Warning)
+	c.Stale.fill(30*time.Second, 10*time.Second, meter.Major)
+	c.Frozen.fill(0, 10*time.Second, meter.Warning)
+	c.Measurement.fill(30*time.Second, 10*time.Second, meter.Warning)
 	return c
+}
+
+func (w *Watch) fill(on, off time.Duration, severity meter.Severity) {
+	w.OnDelay, w.OffDelay = or(w.OnDelay, on), or(w.OffDelay, off)
+	if w.Severity == 0 {
+		w.Severity = severity
+	}
 }
 
 // fuseFrom returns the current above which a fall to nothing is suspicious.
@@ -254,13 +371,21 @@ func (c *Config) check(rules []Rule) error {
 		name  string
 		value time.Duration
 	}{
-		{"hold", c.Hold}, {"fuse within", c.Fuse.Within}, {"fuse off delay", c.Fuse.OffDelay}, {"fuse before", c.Fuse.Before},
-		{"supply on delay", c.Supply.OnDelay}, {"supply off delay", c.Supply.OffDelay},
-		{"export on delay", c.Export.OnDelay}, {"export off delay", c.Export.OffDelay},
+		{"hold", c.Hold}, {"fuse within", c.Fuse.Within}, {"fuse before", c.Fuse.Before},
+		{"chatter within", c.Chatter.Within}, {"chatter stable", c.Chatter.Stable},
+		{"unbalance mean", c.Unbalance.Mean}, {"unbalance hold", c.Unbalance.Hold},
 	} {
 		if d.value < 0 {
 			faults = append(faults, fmt.Errorf("alarms of way %s: %s %v is negative", c.Way, d.name, d.value))
 		}
+	}
+	for k := range conditions {
+		if w := c.watchOf(condition(k)); w.OnDelay < 0 || w.OffDelay < 0 {
+			faults = append(faults, fmt.Errorf("alarms of way %s: %s has a negative delay: %v, %v", c.Way, conditions[k], w.OnDelay, w.OffDelay))
+		}
+	}
+	if c.Chatter.Raises > mostRaises || c.Chatter.Raises == 1 {
+		faults = append(faults, fmt.Errorf("alarms of way %s: chatter after %d raises: must be 2 to %d, or below 0 for never", c.Way, c.Chatter.Raises, mostRaises))
 	}
 	// Beyond and back must exclude each other, or a condition would chatter.
 	if from := min(c.fuseFrom(meter.L1), c.fuseFrom(meter.L2), c.fuseFrom(meter.L3)); from/2 < c.Fuse.Zero {
@@ -269,8 +394,13 @@ func (c *Config) check(rules []Rule) error {
 	if c.Supply.Above < c.Supply.Below {
 		faults = append(faults, fmt.Errorf("alarms of way %s: supply is back above %d mV, lost below %d mV", c.Way, c.Supply.Above, c.Supply.Below))
 	}
-	if c.Export.Hysteresis < 0 {
-		faults = append(faults, fmt.Errorf("alarms of way %s: export hysteresis %d mA is negative", c.Way, c.Export.Hysteresis))
+	if c.Export.Hysteresis < 0 || c.Reverse.Hysteresis < 0 || c.Neutral.Hysteresis < 0 || c.Unbalance.Hysteresis < 0 {
+		faults = append(faults, fmt.Errorf("alarms of way %s: export hysteresis %d mA, reverse %d mW, neutral %d ppm or unbalance %d ppm is negative",
+			c.Way, c.Export.Hysteresis, c.Reverse.Hysteresis, c.Neutral.Hysteresis, c.Unbalance.Hysteresis))
+	}
+	if c.Neutral.Ratio < 0 || c.Neutral.Floor < 0 || c.Unbalance.Above < 0 || c.Unbalance.Mean > mostMean {
+		faults = append(faults, fmt.Errorf("alarms of way %s: neutral ratio %d ppm, its floor %d mA or unbalance %d ppm is negative, or its mean over %v is above %v",
+			c.Way, c.Neutral.Ratio, c.Neutral.Floor, c.Unbalance.Above, c.Unbalance.Mean, mostMean))
 	}
 	return errors.Join(faults...)
 }

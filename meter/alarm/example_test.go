@@ -12,7 +12,7 @@ import (
 // ten seconds later, with the readings before it, and ends when the current has
 // been down by the hysteresis for a while.
 func Example() {
-	machine, err := alarm.New(alarm.Config{Way: "W3"}, []alarm.Rule{{
+	machine, err := alarm.New(alarm.Config{Way: "W3", Phases: [meter.Phases]bool{meter.L1: true}}, []alarm.Rule{{
 		Way: "W3", Quantity: alarm.I, Phase: meter.L1, Kind: alarm.Hi, Threshold: 300_000, Hysteresis: 9_000,
 		OnDelay: 10 * time.Second, OffDelay: 20 * time.Second, Severity: meter.Warning,
 	}})
@@ -30,16 +30,17 @@ func Example() {
 			amps = 312_000
 		}
 		r.At = at
-		r.Phase[meter.L1].I = meter.Sample[meter.Milliamps]{Value: amps, Quality: meter.Good}
+		r.Phase[meter.L1] = meter.PhaseReading{
+			V: meter.Sample[meter.Millivolts]{Value: 240_000, Quality: meter.Good},
+			I: meter.Sample[meter.Milliamps]{Value: amps, Quality: meter.Good},
+			P: meter.Sample[meter.Milliwatts]{Value: meter.Milliwatts(amps) * 240, Quality: meter.Good},
+			Q: meter.Sample[meter.Millivars]{Quality: meter.Good},
+		}
 		for _, a := range machine.Add(&r, start.Add(at)) {
 			fmt.Printf("%s %v %s: %d mA, peak %d mA, after %v\n", a.At.Format(time.TimeOnly), a.Edge, a.ID, a.Value, a.Peak, a.Duration)
 		}
-		standing := machine.Active(nil)
-		id := ""
-		if len(standing) > 0 {
-			id = standing[0].ID
-		}
-		published += len(live.Add(&r, start.Add(at), len(standing) > 0, id))
+		id, stands := machine.Live()
+		published += len(live.Add(&r, start.Add(at), stands, id))
 	}
 	fmt.Println(published, "readings published")
 	// Output:

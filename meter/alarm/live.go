@@ -26,6 +26,69 @@ type LiveConfig struct {
 	Before    time.Duration // how far the readings before an alarm reach back; default 60 s
 	Tail      time.Duration // how long it goes on after the last clear; default 60 s
 	Gap       time.Duration // shortest mean distance of readings; default 1 s
+	Budget    *Budget       // shared by the ways of a site; nil: none
+
+	KeepAfter time.Duration // how long readings are kept after the last clear; default 5 min
+	KeepEvery time.Duration // shortest distance of those that are kept; default 1 s
+}
+
+// Budget bounds what all ways of a site publish in real time together, so that a
+// fault on the busbar does not fill a narrow link. Each way that publishes has an
+// equal share. It has the owner of its ways' [Live].
+type Budget struct {
+	PerSecond int // readings of all ways together; default 10
+	Burst     int // readings from before alarms that may go out at once; default 600
+
+	live   int   // ways that publish now
+	before int64 // what is left for readings from before alarms, in parts of oneBefore
+	at     time.Duration
+	begun  bool
+}
+
+// oneBefore is one reading from before an alarm: what comes back in ten seconds
+// at one a second.
+const oneBefore = 10_000
+
+// gap returns the shortest mean distance of a way's readings now.
+func (b *Budget) gap() time.Duration {
+	if b == nil {
+		return 0
+	}
+	return time.Duration(b.live) * time.Second / time.Duration(orInt(b.PerSecond, 10))
+}
+
+// take reports whether a reading from before an alarm may go out at at. What was
+// used comes back at a tenth of PerSecond.
+func (b *Budget) take(at time.Duration) bool {
+	if b == nil {
+		return true
+	}
+	full := int64(orInt(b.Burst, 600)) * oneBefore
+	if !b.begun {
+		b.begun, b.before, b.at = true, full, at
+	}
+	if passed := min(at-b.at, time.Hour); passed > 0 {
+		b.before = min(full, b.before+int64(passed/time.Millisecond)*int64(orInt(b.PerSecond, 10)))
+		b.at = at
+	}
+	if b.before < oneBefore {
+		return false
+	}
+	b.before -= oneBefore
+	return true
+}
+
+func (b *Budget) join(by int) {
+	if b != nil {
+		b.live += by
+	}
+}
+
+func orInt(v, otherwise int) int {
+	if v == 0 {
+		return otherwise
+	}
+	return v
 }
 
 // LiveReading is a reading to publish. Its fields are those of the message.
@@ -42,13 +105,20 @@ const mostBefore = 600
 // Live chooses the readings of one way that go out in real time while an alarm
 // stands (R3): first those shortly before it, then each one that moved by a
 // deadband, a heartbeat when none did, and the same for a while after the last
-// clear. No reading is chosen twice. It has one owner and is not safe for
-// concurrent use.
+// clear. No reading is chosen twice. It also chooses those to keep for somebody
+// who asks later what happened: every one from shortly before to a while after.
+// It has one owner and is not safe for concurrent use.
 type Live struct {
 	cfg  LiveConfig
 	ring []past // the newest readings
 	next int    // where the next one goes: the oldest
 	out  []LiveReading
+	kept []LiveReading
+
+	keeping   bool
+	keepUntil time.Duration
+	keptAt    time.Duration // stamp of the newest one that was kept
+	keptAny   bool
 
 	heard  bool
 	last   time.Duration // stamp of the newest reading
@@ -57,6 +127,7 @@ type Live struct {
 	until  time.Duration
 	alarm  string
 	owed   bool          // an alarm began or ended and the cap held that back
+	joined bool          // it is counted in the budget
 	sent   meter.Reading // as last published
 	ripeAt time.Duration // when the rate cap is used up
 }
@@ -66,6 +137,7 @@ type past struct {
 	reading meter.Reading
 	wall    time.Time
 	open    bool // there is one, and it was not published
+	loose   bool // and it was not kept
 }
 
 // NewLive returns a chooser with nothing to publish.
@@ -75,6 +147,8 @@ func NewLive(cfg LiveConfig) *Live {
 	cfg.Before = or(cfg.Before, time.Minute)
 	cfg.Tail = or(cfg.Tail, time.Minute)
 	cfg.Gap = or(cfg.Gap, time.Second)
+	cfg.KeepAfter = or(cfg.KeepAfter, 5*time.Minute)
+	cfg.KeepEvery = or(cfg.KeepEvery, time.Second)
 	d := &cfg.Deadband
 	d.V = or(d.V, 1_000)
 	d.I = or(d.I, max(cfg.Rating/100, 1_000))
@@ -84,14 +158,14 @@ func NewLive(cfg LiveConfig) *Live {
 	// Two more than fit, for polls are not exact and the reading that raises the
 	// alarm is in the ring as well.
 	n := int(min(max(cfg.Before/max(cfg.Poll, 1), 0), mostBefore)) + 2
-	return &Live{cfg: cfg, ring: make([]past, n), out: make([]LiveReading, 0, n)}
+	return &Live{cfg: cfg, ring: make([]past, n), out: make([]LiveReading, 0, n), kept: make([]LiveReading, 0, n)}
 }
 
 // Add takes a reading of the way, taken at wall, and returns what to publish
 // now, in the order of time; it is valid until the next call. Active says that
 // an alarm of the way stands after this reading, and alarm which one.
 func (l *Live) Add(r *meter.Reading, wall time.Time, active bool, alarm string) []LiveReading {
-	l.out = l.out[:0]
+	l.out, l.kept = l.out[:0], l.kept[:0]
 	if l.heard && r.At < l.last {
 		return l.out
 	}
@@ -104,8 +178,9 @@ func (l *Live) Add(r *meter.Reading, wall time.Time, active bool, alarm string) 
 		l.before(r.At)
 	}
 	now := &l.ring[l.next]
-	*now = past{*r, wall, true}
+	*now = past{*r, wall, true, true}
 	l.next = (l.next + 1) % len(l.ring)
+	l.keep(r.At, active)
 
 	switch {
 	case active && !running:
@@ -123,14 +198,53 @@ func (l *Live) Add(r *meter.Reading, wall time.Time, active bool, alarm string) 
 	}
 	l.tail = !active && (l.on || l.tail && r.At <= l.until)
 	l.on = active
+	if runs := l.on || l.tail; runs != l.joined {
+		l.joined = runs
+		if runs {
+			l.cfg.Budget.join(1)
+		} else {
+			l.cfg.Budget.join(-1)
+		}
+	}
 	return l.out
+}
+
+// Kept returns the readings that the last Add chose to keep, in the order of
+// time. They are valid until the next one.
+func (l *Live) Kept() []LiveReading { return l.kept }
+
+// keep chooses what to keep after the reading of at is in the ring.
+func (l *Live) keep(at time.Duration, active bool) {
+	if active {
+		l.keepUntil = at + l.cfg.KeepAfter
+	}
+	if !active && !(l.keeping && at <= l.keepUntil) {
+		l.keeping = false
+		return
+	}
+	first := !l.keeping
+	l.keeping = true
+	for i := range l.ring {
+		p := &l.ring[(l.next+i)%len(l.ring)]
+		if !first {
+			p = &l.ring[(l.next+len(l.ring)-1)%len(l.ring)] // the newest: the others were looked at
+		}
+		// Polls are not exact: what comes an eighth early is in time.
+		if p.loose && at-p.reading.At <= l.cfg.Before && !(l.keptAny && p.reading.At-l.keptAt < l.cfg.KeepEvery-l.cfg.KeepEvery/8) {
+			p.loose, l.keptAny, l.keptAt = false, true, p.reading.At
+			l.kept = append(l.kept, LiveReading{T: p.wall, Alarm: l.alarm, Reading: &p.reading})
+		}
+		if !first {
+			return
+		}
+	}
 }
 
 // before publishes the readings shortly before at that were not published yet.
 func (l *Live) before(at time.Duration) {
 	for i := range l.ring {
 		p := &l.ring[(l.next+i)%len(l.ring)]
-		if p.open && at-p.reading.At <= l.cfg.Before && l.allowed(p.reading.At) {
+		if p.open && at-p.reading.At <= l.cfg.Before && l.allowed(p.reading.At) && l.cfg.Budget.take(at) {
 			l.publish(p, true)
 		}
 	}
@@ -142,7 +256,7 @@ func (l *Live) allowed(at time.Duration) bool { return at >= l.ripeAt-l.cfg.Gap/
 
 func (l *Live) publish(p *past, before bool) {
 	p.open = false
-	l.ripeAt = max(l.ripeAt, p.reading.At) + l.cfg.Gap
+	l.ripeAt = max(l.ripeAt, p.reading.At) + max(l.cfg.Gap, l.cfg.Budget.gap())
 	l.sent = p.reading
 	l.out = append(l.out, LiveReading{T: p.wall, Before: before, Alarm: l.alarm, Reading: &p.reading})
 }

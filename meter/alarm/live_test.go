@@ -230,3 +230,99 @@ func TestLiveAllocatesNothing(t *testing.T) {
 		t.Errorf("%d readings chosen: the test does not reach the sending", n)
 	}
 }
+
+// Every reading from shortly before an alarm to a while after is kept, once, and
+// not more often than asked.
+func TestKept(t *testing.T) {
+	cfg := LiveConfig{Before: 3 * s, Heartbeat: 4 * s, Tail: s, KeepAfter: 4 * s}
+	fast := cfg
+	fast.Poll = 250 * ms
+	tests := []struct {
+		name string
+		cfg  LiveConfig
+		in   []carries
+		want []string
+	}{
+		{"no alarm", cfg, each(0, 50*s, s, 1, false), nil},
+		{"before, during and after", cfg, join(each(0, 9*s, s, 1, false), each(10*s, 11*s, s, 1, true), each(12*s, 30*s, s, 1, false)),
+			[]string{"7s", "8s", "9s", "10s", "11s", "12s", "13s", "14s", "15s"}},
+		{"a second alarm meanwhile: none twice", cfg, join(each(0, 9*s, s, 1, false), each(10*s, 10*s, s, 1, true), each(11*s, 12*s, s, 1, false), each(13*s, 13*s, s, 1, true), each(14*s, 30*s, s, 1, false)),
+			[]string{"7s", "8s", "9s", "10s", "11s", "12s", "13s", "14s", "15s", "16s", "17s"}},
+		{"a second alarm soon after: none twice", cfg, join(each(0, 0, s, 1, true), each(s, 5*s, s, 1, false), each(6*s, 6*s, s, 1, true)),
+			[]string{"0s", "1s", "2s", "3s", "4s", "5s", "6s"}},
+		{"quick polls are thinned", fast, join(each(0, 2750*ms, 250*ms, 1, false), each(3*s, 3250*ms, 250*ms, 1, true)),
+			[]string{"0s", "1s", "2s", "3s"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := NewLive(tt.cfg)
+			var got []string
+			for _, c := range tt.in {
+				r := c.reading()
+				l.Add(&r, begin.Add(c.at), c.active, "A")
+				for _, k := range l.Kept() {
+					got = append(got, k.Reading.At.String())
+				}
+			}
+			if !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("kept\n got %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// A budget is shared: each of the ways in alarm has an equal part of it, and all
+// together never more than it allows.
+func TestBudgetIsSharedFairly(t *testing.T) {
+	const ways, most = 40, 10
+	b := &Budget{PerSecond: most, Burst: 100}
+	var all []*Live
+	for range ways {
+		all = append(all, NewLive(LiveConfig{Budget: b, Heartbeat: ms}))
+	}
+	sent, before := make([]int, ways), 0
+	for now := time.Duration(0); now < 700*s; now += s {
+		active := now >= 100*s && now < 500*s
+		total := 0
+		for w, l := range all {
+			r := carries{at: now + time.Duration(w)*ms, i: int64(now/s) % 2 * 50_000}.reading()
+			for _, x := range l.Add(&r, begin.Add(now), active, "A") {
+				switch {
+				case x.Before:
+					before++
+				case now > 100*s: // the first one of each way tells of the raise
+					sent[w]++
+					total++
+				}
+			}
+		}
+		if now > 110*s && total > 2*most {
+			t.Fatalf("%d readings at %v, at most %d a second", total, now, most)
+		}
+	}
+	if before != 100 {
+		t.Errorf("%d readings from before, want the whole burst of 100", before)
+	}
+	sum := 0
+	for w, n := range sent {
+		sum += n
+		if n < 95 || n > 120 {
+			t.Errorf("way %d sent %d, want a fortieth of %d a second in 460 s", w, n, most)
+		}
+	}
+	if sum > 460*most+ways {
+		t.Errorf("%d readings in 460 s, at most %d a second", sum, most)
+	}
+	if b.live != 0 {
+		t.Errorf("%d ways counted after the alarms", b.live)
+	}
+}
+
+// A way alone is not slowed down by a budget.
+func TestBudgetOfOneWay(t *testing.T) {
+	want := sent(t, LiveConfig{Before: 3 * s, Heartbeat: ms}, join(each(0, 9*s, s, 1, false), each(10*s, 60*s, s, 1, true)))
+	got := sent(t, LiveConfig{Before: 3 * s, Heartbeat: ms, Budget: &Budget{}}, join(each(0, 9*s, s, 1, false), each(10*s, 60*s, s, 1, true)))
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("sent\n got %q\nwant %q", got, want)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,8 +48,20 @@ func must(t tester, cfg Config, rules ...Rule) *Machine {
 	return m
 }
 
+// off is a condition that nobody watches.
+var off = Watch{Disabled: true}
+
 // onlyRules is a way without conditions of its own.
-var onlyRules = Config{Way: "W3", Fuse: Fuse{Disabled: true}, Supply: Supply{Disabled: true}, Export: Export{Disabled: true}}
+var onlyRules = only()
+
+// only returns a way that watches nothing but the named conditions.
+func only(names ...string) Config {
+	c := Config{Way: "W3"}
+	for _, n := range Conditions() {
+		c.Watch(n).Disabled = !slices.Contains(names, n)
+	}
+	return c
+}
 
 var (
 	hi = Rule{Way: "W3", Quantity: I, Phase: meter.L1, Kind: Hi, Threshold: 300_000, Hysteresis: 9_000, OnDelay: 3 * s, OffDelay: 5 * s, Severity: meter.Warning}
@@ -215,7 +228,7 @@ func TestClearTellsThePeak(t *testing.T) {
 			}
 			want := meter.Alarm{ID: tt.rule.ID(), Way: "W3", Quantity: tt.rule.Quantity.String(), Phase: "L1", Kind: tt.rule.Kind.String(),
 				Edge: meter.Clear, At: begin.Add(12 * s), Value: tt.back, Threshold: tt.rule.Threshold, Severity: tt.rule.Severity,
-				Peak: peak, PeakAt: peakAt, Duration: 9 * s}
+				Peak: peak, PeakAt: peakAt, Duration: 9 * s, Raises: 1}
 			if len(edges) != 2 || edges[1] != want {
 				t.Errorf("edges\n got %+v\nwant a raise and %+v", edges, want)
 			}
@@ -399,6 +412,12 @@ func TestNewRefuses(t *testing.T) {
 		{"supply range upside down", Config{Way: "W3", Supply: Supply{Above: 45_000}}, nil, "back above 45000 mV"},
 		{"negative hold", Config{Way: "W3", Hold: -s}, nil, "hold -1s"},
 		{"negative export hysteresis", Config{Way: "W3", Export: Export{Hysteresis: -1}}, nil, "export hysteresis"},
+		{"negative condition delay", Config{Way: "W3", Stale: Watch{OnDelay: -s}}, nil, "STALE has a negative delay"},
+		{"one raise is no chatter", Config{Way: "W3", Chatter: Chatter{Raises: 1}}, nil, "chatter after 1 raises"},
+		{"more raises than are remembered", Config{Way: "W3", Chatter: Chatter{Raises: 9}}, nil, "chatter after 9 raises"},
+		{"a mean of a day", Config{Way: "W3"}, []Rule{with(hi, func(r *Rule) { r.Mean = 24 * time.Hour })}, "mean over 24h"},
+		{"a rate of means", Config{Way: "W3"}, []Rule{with(hi, func(r *Rule) { r.Kind, r.Mean = Rate, s })}, "of readings, not of means"},
+		{"inhibited by nothing known", Config{Way: "W3"}, []Rule{with(hi, func(r *Rule) { r.Inhibit = []string{"RAIN"} })}, `no condition "RAIN"`},
 		{"two faults", Config{Way: "W3", Hold: -s}, []Rule{with(hi, func(r *Rule) { r.Kind = 9 })}, "kind 9"},
 		{"two faults, the other", Config{Way: "W3", Hold: -s}, []Rule{with(hi, func(r *Rule) { r.Kind = 9 })}, "hold -1s"},
 	}
@@ -421,7 +440,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("ParseQuantity(%q) = %v, %v", q, got, ok)
 		}
 	}
-	for k := Hi; k <= LoLo; k++ {
+	for k := Hi; k <= Rate; k++ {
 		if got, ok := ParseKind(k.String()); !ok || got != k {
 			t.Errorf("ParseKind(%q) = %v, %v", k, got, ok)
 		}

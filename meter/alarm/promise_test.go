@@ -78,7 +78,7 @@ func (n *naive) add(x told) (want meter.Alarm, is bool) {
 	beyond := func(v int64) bool { return sign*v > sign*n.rule.Threshold }
 	back := func(v int64) bool { return sign*v <= sign*n.rule.Threshold-n.rule.Hysteresis }
 	want = meter.Alarm{ID: n.rule.ID(), Way: n.rule.Way, Quantity: n.rule.Quantity.String(), Phase: n.rule.Phase.String(),
-		Kind: n.rule.Kind.String(), At: x.wall, Value: x.value, Threshold: n.rule.Threshold, Severity: n.rule.Severity}
+		Kind: n.rule.Kind.String(), At: x.wall, Value: x.value, Threshold: n.rule.Threshold, Severity: n.rule.Severity, Raises: 1}
 	if !n.raised {
 		long, first := n.run(beyond)
 		if !beyond(x.value) || long < n.rule.OnDelay {
@@ -120,7 +120,7 @@ func TestAlarmAgainstTheLongWay(t *testing.T) {
 			Kind: Kind(rapid.IntRange(int(Hi), int(LoLo)).Draw(t, "kind")), Threshold: rapid.Int64Range(-20, 20).Draw(t, "threshold"),
 			Hysteresis: rapid.Int64Range(0, 5).Draw(t, "hysteresis"), OnDelay: delay.Draw(t, "on"), OffDelay: delay.Draw(t, "off"), Severity: meter.Major}
 		cfg := onlyRules
-		cfg.Hold = hold
+		cfg.Hold, cfg.Chatter.Raises = hold, -1
 		m := must(t, cfg, rule)
 		oracle := &naive{rule: rule, hold: hold}
 		gap := rapid.SampledFrom([]time.Duration{0, ms, 400 * ms, 999 * ms, s, s, s, 2500 * ms, 2501 * ms, 40 * s})
@@ -194,7 +194,7 @@ func same(a meter.Alarm) string {
 // all of them take turns, also over restarts.
 func TestAlarmsTakeTurns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		cfg := Config{Way: "W3", Rating: [3]meter.Milliamps{30_000, 30_000, 30_000}, Fuse: Fuse{OffDelay: 3 * s}, Export: Export{OnDelay: 2 * s, OffDelay: 2 * s}}
+		cfg := Config{Way: "W3", Rating: [3]meter.Milliamps{30_000, 30_000, 30_000}, Fuse: Fuse{Watch: Watch{OffDelay: 3 * s}}, Export: Export{Watch: Watch{OnDelay: 2 * s, OffDelay: 2 * s}}}
 		rules := []Rule{with(hi, func(r *Rule) { r.Threshold = 25_000 }), lo, {Way: "W3", Quantity: N, Kind: Hi, Threshold: 9}}
 		m := must(t, cfg, rules...)
 		amps := rapid.SampledFrom([]int64{0, 500, 15_000, 24_000, 31_000, 90_000})

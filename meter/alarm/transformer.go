@@ -261,6 +261,11 @@ func hypot(a, b int64) int64 {
 	bhi, blo := square(max(b, -b))
 	lo, carry := bits.Add64(alo, blo, 0)
 	hi, _ := bits.Add64(ahi, bhi, carry)
+	return root128(hi, lo)
+}
+
+// root128 returns the root of a number of 127 bits, rounded down.
+func root128(hi, lo uint64) int64 {
 	var r int64
 	for bit := int64(1) << 62; bit != 0; bit >>= 1 {
 		if h, l := square(r | bit); h < hi || h == hi && l <= lo {

@@ -70,7 +70,7 @@ func run(t *testing.T, cfg Config, in []shown) (got []string, edges []meter.Alar
 
 func TestFuse(t *testing.T) {
 	const load = 120_000 // 300 A way: from 30 A
-	fuse := Config{Way: "W3", Rating: [3]meter.Milliamps{300_000, 300_000, 300_000}, Supply: Supply{Disabled: true}, Export: Export{Disabled: true}}
+	fuse := Config{Way: "W3", Rating: [3]meter.Milliamps{300_000, 300_000, 300_000}, Supply: Supply{Watch: off}, Export: Export{Watch: off}}
 	loaded := every(0, 10*s, 230_000, load, 1)
 	raise := "raise W3.L1.FUSE_SUSPECTED 11s=0"
 	tests := []struct {
@@ -101,7 +101,7 @@ func TestFuse(t *testing.T) {
 		{"silent during the fall", fuse, story(loaded, shown{at: 11 * s, muted: true}, shown{at: 12 * s, muted: true}, shown{at: 13 * s, v: 230_000}), nil},
 		{"no load, no fuse", fuse, every(0, 60*s, 230_000, 0, 0), nil},
 		{"slow polls", Config{Way: "W3", Hold: 12500 * ms}, story(shown{at: 0, v: 230_000, i: load}, shown{at: 6 * s, v: 230_000}), []string{"raise W3.L1.FUSE_SUSPECTED 6s=0"}},
-		{"disabled", Config{Way: "W3", Fuse: Fuse{Disabled: true}}, story(loaded, shown{at: 11 * s, v: 235_000}), nil},
+		{"disabled", Config{Way: "W3", Fuse: Fuse{Watch: off}}, story(loaded, shown{at: 11 * s, v: 235_000}), nil},
 		{"a phase that the way does not have", Config{Way: "W3", Phases: [3]bool{false, true, true}}, story(loaded, shown{at: 11 * s, v: 235_000}), nil},
 		{"clears after 60 s above half", fuse, story(loaded, shown{at: 11 * s, v: 235_000}, every(20*s, 80*s, 230_000, 15_001, 1)), []string{raise, "clear W3.L1.FUSE_SUSPECTED 1m20s=15001"}},
 		{"a second less", fuse, story(loaded, shown{at: 11 * s, v: 235_000}, every(20*s, 79*s, 230_000, 15_001, 1)), []string{raise}},
@@ -136,12 +136,12 @@ func TestFusePeak(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			fall := tt.in[len(tt.in)-1].at + s
 			in := story(tt.in, shown{at: fall, v: 230_000}, every(fall+s, fall+62*s, 230_000, 700_000, 1))
-			_, edges := run(t, Config{Way: "W3", Supply: Supply{Disabled: true}}, in)
+			_, edges := run(t, Config{Way: "W3", Supply: Supply{Watch: off}}, in)
 			if len(edges) != 2 {
 				t.Fatalf("edges %+v, want a raise and a clear", edges)
 			}
 			want := meter.Alarm{ID: "W3.L1.FUSE_SUSPECTED", Way: "W3", Quantity: "i", Phase: "L1", Kind: FuseSuspected, Edge: meter.Raise,
-				At: begin.Add(fall), Threshold: 20_000, Severity: meter.Critical, Peak: tt.peak, PeakAt: begin.Add(tt.at)}
+				At: begin.Add(fall), Threshold: 20_000, Severity: meter.Critical, Peak: tt.peak, PeakAt: begin.Add(tt.at), Raises: 1}
 			if edges[0] != want {
 				t.Errorf("raise\n got %+v\nwant %+v", edges[0], want)
 			}
@@ -168,7 +168,8 @@ func TestFuseQuestionable(t *testing.T) {
 }
 
 func TestSupply(t *testing.T) {
-	supply := Config{Way: "W3"}
+	supply := only(SupplyLost, FuseSuspected)
+	supply.Phases = [3]bool{true, false, false}
 	lost := every(0, 2*s, 45_999, 0, 0)
 	raise, clear := "raise W3.L1.SUPPLY_LOST 2s=45999", "clear W3.L1.SUPPLY_LOST 5s=184001"
 	tests := []struct {
@@ -185,7 +186,7 @@ func TestSupply(t *testing.T) {
 		{"back", supply, story(lost, every(3*s, 5*s, 184_001, 0, 0)), []string{raise, clear}},
 		{"not quite back", supply, story(lost, every(3*s, 60*s, 184_000, 0, 0)), []string{raise}},
 		{"not long enough", supply, story(lost, every(3*s, 4*s, 184_001, 0, 0), shown{at: 5*s - ms, v: 184_001}), []string{raise}},
-		{"disabled", Config{Way: "W3", Supply: Supply{Disabled: true}}, lost, nil},
+		{"disabled", only(FuseSuspected), lost, nil},
 		{"a phase that the way does not have", Config{Way: "W3", Phases: [3]bool{false, true, true}}, lost, nil},
 	}
 	for _, tt := range tests {
@@ -227,7 +228,7 @@ func TestExport(t *testing.T) {
 		{"direction not known does not clear", cfg, story(raised, shown{at: 31 * s, v: 1, i: 1, noP: true}, shown{at: 99 * s, v: 1, i: 1, noP: true}), []string{raise}, over},
 		{"a refusal of the direction ends the hold", cfg, story(raised[:30], shown{at: 29*s + 500*ms, v: 230_000, i: over, noP: true}, shown{at: 31 * s, v: 230_000, i: over, p: -1}), nil, 0},
 		{"no rating", Config{Way: "W3"}, raised, nil, 0},
-		{"disabled", Config{Way: "W3", Rating: cfg.Rating, Export: Export{Disabled: true}}, raised, nil, 0},
+		{"disabled", Config{Way: "W3", Rating: cfg.Rating, Export: Export{Watch: off}}, raised, nil, 0},
 		{"back by 3 %", cfg, story(raised, every(31*s, 91*s, 230_000, 291_000, -1)), clear("291000"), over},
 		{"not quite", cfg, story(raised, every(31*s, 120*s, 230_000, 291_001, -1)), []string{raise}, over},
 		{"import, however high, is the end of it and no peak", cfg, story(raised, every(31*s, 91*s, 230_000, 500_000, 1)), clear("500000"), over},
@@ -235,7 +236,7 @@ func TestExport(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.cfg.Supply.Disabled, tt.cfg.Fuse.Disabled = true, true
+			tt.cfg.Supply.Disabled, tt.cfg.Phase.Disabled, tt.cfg.Fuse.Disabled, tt.cfg.Measurement.Disabled = true, true, true, true
 			got, edges := run(t, tt.cfg, tt.in)
 			if !reflect.DeepEqual(got, tt.want) {
 				t.Fatalf("edges\n got %q\nwant %q", got, tt.want)
@@ -264,7 +265,7 @@ func TestExportRaisesHiToo(t *testing.T) {
 
 // In the steady state and at its edges a reading costs no allocation.
 func TestAddAllocatesNothing(t *testing.T) {
-	m := must(t, Config{Way: "W3", Rating: [3]meter.Milliamps{300_000, 300_000, 300_000}},
+	m := must(t, Config{Way: "W3", Rating: [3]meter.Milliamps{300_000, 300_000, 300_000}, Chatter: Chatter{Raises: -1}},
 		with(hi, func(r *Rule) { r.OnDelay, r.OffDelay = 0, 0 }), lo, Rule{Way: "W3", Quantity: N, Kind: Hi, Threshold: 1})
 	r, wall, edges := reading(0), begin, 0
 	if n := testing.AllocsPerRun(500, func() {
@@ -277,5 +278,62 @@ func TestAddAllocatesNothing(t *testing.T) {
 	}
 	if edges < 400 {
 		t.Errorf("%d edges, want one a reading", edges)
+	}
+}
+
+// whole is a way as a site has it: every condition, thresholds on readings and
+// on means.
+func whole(t tester) *Machine {
+	rating := [3]meter.Milliamps{300_000, 300_000, 300_000}
+	var rules []Rule
+	for p := range meter.Phase(meter.Phases) {
+		rules = append(rules,
+			Rule{Way: "W3", Quantity: V, Phase: p, Kind: Hi, Threshold: 253_000, Mean: 10 * time.Minute},
+			Rule{Way: "W3", Quantity: V, Phase: p, Kind: Lo, Threshold: 216_200, Mean: 10 * time.Minute},
+			Rule{Way: "W3", Quantity: V, Phase: p, Kind: HiHi, Threshold: 258_000, OnDelay: 3 * s},
+			Rule{Way: "W3", Quantity: V, Phase: p, Kind: LoLo, Threshold: 195_500, OnDelay: 3 * s},
+			Rule{Way: "W3", Quantity: I, Phase: p, Kind: Hi, Threshold: 315_000, OnDelay: 10 * time.Minute},
+			Rule{Way: "W3", Quantity: I, Phase: p, Kind: HiHi, Threshold: 450_000, OnDelay: 10 * s})
+	}
+	rules = append(rules, Rule{Way: "W3", Quantity: N, Kind: Hi, Threshold: 150_000, OnDelay: 10 * time.Minute})
+	for i := range rules {
+		rules[i].Severity = meter.Warning
+	}
+	return must(t, Config{Way: "W3", Rating: rating}, rules...)
+}
+
+func TestAWholeWayAllocatesNothing(t *testing.T) {
+	m, live, r, wall := whole(t), NewLive(LiveConfig{Rating: 300_000, Budget: &Budget{}}), reading(0), begin
+	edges, sent, kept := 0, 0, 0
+	if n := testing.AllocsPerRun(3000, func() {
+		r.At += s
+		wall = wall.Add(s)
+		r.Phase[meter.L2].I.Value = meter.Milliamps(200_000 + int64(r.At/s)%7*1_000)
+		if int64(r.At/s)%400 > 300 {
+			r.Phase[meter.L2].I.Value = 500_000
+		}
+		edges += len(m.Add(&r, wall))
+		m.Tick(r.At, wall)
+		m.Expire(wall)
+		id, any := m.Live()
+		sent += len(live.Add(&r, wall, any, id))
+		kept += len(live.Kept())
+	}); n != 0 {
+		t.Errorf("%v allocations a reading, want 0", n)
+	}
+	if edges < 10 || sent < 500 || kept < 1000 {
+		t.Errorf("%d edges, %d readings sent, %d kept: the test does not reach them", edges, sent, kept)
+	}
+}
+
+func BenchmarkReading(b *testing.B) {
+	m, live, r, wall := whole(b), NewLive(LiveConfig{Rating: 300_000}), reading(0), begin
+	b.ReportAllocs()
+	for b.Loop() {
+		r.At += s
+		wall = wall.Add(s)
+		m.Add(&r, wall)
+		id, any := m.Live()
+		live.Add(&r, wall, any, id)
 	}
 }
