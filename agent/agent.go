@@ -209,7 +209,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	box := start("store", a.box.Run)
 	link := start("uplink", a.link.Run)
 	door := start("socket", func(ctx context.Context) error {
-		if err := socket.Serve(ctx, filepath.Join(a.site.Config.Buffer.Path, socket.Name), a); err != nil {
+		if err := socket.Serve(ctx, filepath.Join(a.site.Config.Buffer.Path, socket.Name), a, a); err != nil {
 			a.log.Error("no local commands", "err", err) // everything else goes on
 		}
 		return nil

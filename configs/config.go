@@ -34,7 +34,10 @@ type Config struct {
 	Meters   []Meter  `mapstructure:"meters" doc:"The meters and how they are reached."`
 	Ways     []Way    `mapstructure:"ways" doc:"The LV ways and which meter measures each."`
 	Window   Window   `mapstructure:"window" doc:"The periods that are averaged."`
-	Alarms   []Alarm  `mapstructure:"alarms" doc:"Thresholds."`
+	Alarms   []Alarm  `mapstructure:"alarms" doc:"Thresholds and conditions, where they differ from the defaults."`
+	Defaults bool     `mapstructure:"default_thresholds" doc:"Whether the thresholds that every site should have are there without being written; see docs/alarms.md. An entry of alarms for the same way, phase, quantity and kind replaces one."`
+	Nuisance Nuisance `mapstructure:"nuisance" doc:"When alarms come too often, one by one or all together."`
+	Live     Live     `mapstructure:"live" doc:"Real-time readings while an alarm stands."`
 	Groups   []Group  `mapstructure:"groups" doc:"Charging groups: what one output limits."`
 	Failsafe Failsafe `mapstructure:"failsafe" doc:"What holds when the centre is silent."`
 	Buffer   Buffer   `mapstructure:"buffer" doc:"The store on disk."`
@@ -109,6 +112,8 @@ type Way struct {
 	VT        float64  `mapstructure:"vt_ratio" doc:"Ratio of voltage transformers, like ct_ratio."`
 	NeutralCT float64  `mapstructure:"neutral_ct_ratio" doc:"Ratio of the neutral's own current transformer, like ct_ratio. Default ct_ratio."`
 	Neutral   string   `mapstructure:"neutral" doc:"measured: by the meter. none: no transformer sits round the neutral; its current is derived from the phases, without third harmonics, and has no alarms. shared: the neutral is shared with other ways; its current is not known. Default measured if the profile has a register for it, else none."`
+
+	Customers int `mapstructure:"customers" doc:"Customers on the way; with few of them readings are personal data and are kept for a short time only. Default 0: not known, taken as enough."`
 }
 
 // PhaseAmps is a current per phase in A. In the file it is one number or one
@@ -122,17 +127,42 @@ type Window struct {
 	Invalid float64       `mapstructure:"invalid_below" doc:"Coverage in % below which a record is flagged INVALID too."`
 }
 
-// Alarm is a threshold on one quantity of some ways.
+// Alarm is a threshold on one quantity of some ways, or one of the conditions
+// that every way has.
 type Alarm struct {
-	Ways       []string      `mapstructure:"ways" doc:"Ids of the ways. Default all."`
-	Quantity   string        `mapstructure:"quantity" doc:"v, i, p, q or n (neutral current)."`
-	Phases     []string      `mapstructure:"phases" doc:"Phases. Default all of the way's; none for n."`
-	Kind       string        `mapstructure:"kind" doc:"hi, hihi, lo or lolo."`
-	Threshold  float64       `mapstructure:"threshold" doc:"In V, A, W or var."`
+	Ways       []string      `mapstructure:"ways" doc:"Ids of the ways. Default all, without TX."`
+	Quantity   string        `mapstructure:"quantity" doc:"v, i, p, q or n (neutral current). None for a condition."`
+	Phases     []string      `mapstructure:"phases" doc:"Phases. Default all of the way's; none for n and for a condition."`
+	Kind       string        `mapstructure:"kind" doc:"hi, hihi, lo, lolo, rate; or the name of a condition: FUSE_SUSPECTED, PHASE_LOST, SUPPLY_LOST, EXPORT_OVERLOAD, REVERSE_POWER, NEUTRAL_RATIO, UNBALANCE, STALE, FROZEN, MEASUREMENT_FAULT."`
+	Enabled    bool          `mapstructure:"enabled" doc:"false takes the alarm away, a default one too. Default true."`
+	Threshold  float64       `mapstructure:"threshold" doc:"In V, A, W or var; of NEUTRAL_RATIO and UNBALANCE in per cent."`
 	Hysteresis float64       `mapstructure:"hysteresis" doc:"How far back the value must come."`
 	OnDelay    time.Duration `mapstructure:"on_delay" doc:"How long it must be beyond the threshold."`
 	OffDelay   time.Duration `mapstructure:"off_delay" doc:"How long it must be back."`
-	Severity   string        `mapstructure:"severity" doc:"event, warning, major or critical. Default warning, major for hihi and lolo."`
+	Mean       time.Duration `mapstructure:"mean" doc:"Compare the mean over each stretch of this length by the clock instead of each reading, like 10m."`
+	Over       time.Duration `mapstructure:"over" doc:"rate: within which time the value may move by the threshold. Default 10s."`
+	Severity   string        `mapstructure:"severity" doc:"event, warning, major or critical; an event starts no real-time readings. Default warning, major for hihi and lolo, or the condition's own."`
+	Latch      bool          `mapstructure:"latch" doc:"A raise ends only when somebody has acknowledged it as well, by lvagent ack or cmd/ack."`
+	Inhibit    []string      `mapstructure:"inhibit" doc:"Conditions of the same way and phase during which it is not raised. Default PHASE_LOST and SUPPLY_LOST for lo and lolo of v."`
+}
+
+// Nuisance says when alarms come too often to help anybody.
+type Nuisance struct {
+	ChatterRaises int           `mapstructure:"chatter_raises" doc:"Raises of one alarm within chatter_within after which it stays until it is stable; 2 to 8, 0 for never."`
+	ChatterWithin time.Duration `mapstructure:"chatter_within" doc:"See chatter_raises."`
+	ChatterStable time.Duration `mapstructure:"chatter_stable" doc:"How long a chattering alarm must be on one side to count as stable."`
+	FloodRaises   int           `mapstructure:"flood_raises" doc:"More raises than this at the site within flood_within are a flood: they are marked, and ALARM_FLOOD is raised."`
+	FloodWithin   time.Duration `mapstructure:"flood_within" doc:"See flood_raises."`
+}
+
+// Live is what is published in real time while an alarm stands.
+type Live struct {
+	Heartbeat time.Duration `mapstructure:"heartbeat" doc:"Longest silence of a way, although nothing moves."`
+	Before    time.Duration `mapstructure:"before" doc:"How far the readings from before an alarm reach back."`
+	Tail      time.Duration `mapstructure:"tail" doc:"How long readings go on after the last clear."`
+	Gap       time.Duration `mapstructure:"gap" doc:"Shortest mean distance of a way's readings."`
+	PerSecond int           `mapstructure:"per_second" doc:"Readings a second of all ways together; the ways in alarm share them equally."`
+	Burst     int           `mapstructure:"burst" doc:"Readings from before alarms that may go out at once; a tenth of per_second comes back each second."`
 }
 
 // Group is a set of charge points that one output limits.
@@ -260,7 +290,10 @@ func Default() Config {
 			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second, Spread: mostSpread,
 			Backlog: 20, Selftest: 10 * time.Second, MaxAge: 24 * time.Hour, Failover: 3, Failback: 30 * time.Minute,
 		},
-		Log: Log{Level: "info", Format: "auto"},
+		Log:      Log{Level: "info", Format: "auto"},
+		Defaults: true,
+		Nuisance: Nuisance{ChatterRaises: 3, ChatterWithin: time.Minute, ChatterStable: 5 * time.Minute, FloodRaises: 10, FloodWithin: 10 * time.Minute},
+		Live:     Live{Heartbeat: 10 * time.Second, Before: time.Minute, Tail: time.Minute, Gap: time.Second, PerSecond: 10, Burst: 600},
 	}
 }
 

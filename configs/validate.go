@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"math"
 	"net"
 	"net/url"
 	"regexp"
@@ -12,7 +11,6 @@ import (
 
 	"lvagent/failsafe"
 	"lvagent/meter"
-	"lvagent/meter/alarm"
 )
 
 // complete fills in what follows from other settings.
@@ -63,20 +61,7 @@ func (c *Config) complete(s *Source) {
 			}
 		}
 	}
-	for i := range c.Alarms {
-		a := &c.Alarms[i]
-		if len(a.Ways) == 0 {
-			for _, w := range c.Ways {
-				a.Ways = append(a.Ways, w.ID)
-			}
-		}
-		if a.Severity == "" {
-			a.Severity = "warning"
-			if a.Kind == "hihi" || a.Kind == "lolo" {
-				a.Severity = "major"
-			}
-		}
-	}
+	c.completeAlarms(s)
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -261,66 +246,6 @@ func (o *Output) validate(s *Source, at, group string, taken map[string]string) 
 		s.add(at, "group %s: group %s already drives this output", group, other)
 	}
 	taken[key] = group
-}
-
-func (c *Config) validateAlarms(s *Source) {
-	seen := map[string]string{}
-	for i, a := range c.Alarms {
-		at := fmt.Sprintf("alarms[%d]", i)
-		for _, id := range a.Ways {
-			if id == failsafe.TX && c.Site.Transformer > 0 {
-				continue
-			}
-			if !slices.ContainsFunc(c.Ways, func(w Way) bool { return w.ID == id }) {
-				s.add(at+".ways", "there is no way %q", id)
-			}
-		}
-		s.oneOf(at+".quantity", a.Quantity, "v", "i", "p", "q", "n")
-		s.oneOf(at+".kind", a.Kind, "hi", "hihi", "lo", "lolo")
-		s.oneOf(at+".severity", a.Severity, "event", "warning", "major", "critical")
-		s.phases(at+".phases", a.Phases)
-		c.validateAgainstTarget(s, at, &a)
-		if a.Hysteresis < 0 {
-			s.add(at+".hysteresis", "must not be negative: %v", a.Hysteresis)
-		}
-		if math.Abs(a.Threshold) > mostThreshold || a.Hysteresis > mostThreshold {
-			s.add(at+".threshold", "threshold and hysteresis must be within 100 million, not %v and %v", a.Threshold, a.Hysteresis)
-		}
-		for _, id := range a.Ways {
-			for _, r := range c.Rules(id, PhaseSet([]string{"L1", "L2", "L3"})) {
-				if first := seen[r.ID()]; first != "" && first != at {
-					s.add(at, "%s is also set by %s", r.ID(), first)
-				} else {
-					seen[r.ID()] = at
-				}
-			}
-		}
-	}
-}
-
-// controlTarget is the share of a way's rating that the engine holds charging
-// to. An alarm below it would tell of the engine doing its work.
-const controlTarget = 0.95
-
-func (c *Config) validateAgainstTarget(s *Source, at string, a *Alarm) {
-	if a.Quantity != "i" || a.Kind != "hi" && a.Kind != "hihi" {
-		return
-	}
-	for _, w := range c.Ways {
-		if !slices.Contains(a.Ways, w.ID) || !slices.ContainsFunc(c.Groups, func(g Group) bool { return g.Way == w.ID }) {
-			continue
-		}
-		for p, rating := range w.Rating {
-			name := meter.Phase(p).String()
-			if len(a.Phases) > 0 && !slices.Contains(a.Phases, name) || !slices.Contains(w.Phases, name) {
-				continue
-			}
-			if target := rating * controlTarget; a.Threshold < target {
-				s.add(at+".threshold", "%v A on way %s %s is below the %.0f A that charging is held to; the alarm would come every evening", a.Threshold, w.ID, name, target)
-				break
-			}
-		}
-	}
 }
 
 func (c *Config) validateTimes(s *Source) {
@@ -532,35 +457,4 @@ func (c *Config) PollOf(w *Way) time.Duration {
 		}
 	}
 	return time.Second
-}
-
-// Rules returns the threshold alarms of a way that has the given phases.
-func (c *Config) Rules(way string, has [meter.Phases]bool) (rules []alarm.Rule) {
-	for _, a := range c.Alarms {
-		if !slices.Contains(a.Ways, way) {
-			continue
-		}
-		r := alarm.Rule{
-			Way: way, Threshold: Milli(a.Threshold), Hysteresis: Milli(a.Hysteresis),
-			OnDelay: a.OnDelay, OffDelay: a.OffDelay, Severity: meter.Warning,
-		}
-		r.Quantity, _ = alarm.ParseQuantity(a.Quantity)
-		r.Kind, _ = alarm.ParseKind(a.Kind)
-		for s := meter.Event; s <= meter.Critical; s++ {
-			if s.String() == a.Severity {
-				r.Severity = s
-			}
-		}
-		if r.Quantity == alarm.N {
-			rules = append(rules, r)
-			continue
-		}
-		for p := range meter.Phase(meter.Phases) {
-			if has[p] && (len(a.Phases) == 0 || slices.Contains(a.Phases, p.String())) {
-				r.Phase = p
-				rules = append(rules, r)
-			}
-		}
-	}
-	return rules
 }

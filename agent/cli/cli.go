@@ -41,6 +41,8 @@ centre falls silent.`,
 	root.SetErr(stderr)
 	root.SetArgs(args)
 	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand(), enrolCommand())
+	root.AddCommand(shelveCommand(), ackCommand())
+
 	ran := false
 	for _, c := range root.Commands() {
 		inner := c.RunE

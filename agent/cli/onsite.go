@@ -40,8 +40,14 @@ type status struct {
 	T                     time.Time
 	Backlog               int
 	Alarms                []string
-	Expires               *time.Time `json:"certificate_expires"`
-	Uplink                struct {
+	Shelved               []struct {
+		Alarm, By, Why string
+		OutOfService   bool `json:"out_of_service"`
+		Standing       bool
+		Expires        time.Time
+	}
+	Expires *time.Time `json:"certificate_expires"`
+	Uplink  struct {
 		Connected, Duplicate        bool
 		Broker, Selftest, LastError string
 	}
@@ -146,6 +152,16 @@ func (s *status) print(w io.Writer) {
 	}
 	if len(s.Alarms) > 0 {
 		fmt.Fprintf(w, "\nalarms: %s\n", strings.Join(s.Alarms, ", "))
+	}
+	for _, h := range s.Shelved {
+		what, standing := "shelved", ""
+		if h.OutOfService {
+			what = "out of service"
+		}
+		if h.Standing {
+			standing = ", it stands"
+		}
+		fmt.Fprintf(w, "%s: %s by %s (%s) until %s%s\n", h.Alarm, what, h.By, h.Why, h.Expires.Format(time.RFC3339), standing)
 	}
 }
 

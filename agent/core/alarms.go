@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"lvagent/agent/message"
@@ -18,23 +19,39 @@ const siteWay = "_site"
 // alarmsKey is where the active alarms are kept in the store.
 const alarmsKey = "alarms"
 
-// alarms are the conditions that are active and have no threshold; those with
-// one are in the feeds' machines. Each has exactly one raise and one clear, also
-// across a restart.
+// alarms are the conditions that are active and are not a machine's; those with
+// a threshold, or of the readings, are in the feeds' machines. Each has exactly
+// one raise and one clear, also across a restart.
 type alarms struct {
-	active []meter.Alarm
+	active  []meter.Alarm
+	silent  []meter.Alarm // hold, and were not announced: they are shelved
+	shelves []meter.Shelf // of conditions
+
+	doubtful []string // active since before the restart, and not confirmed since
+	doubtEnd time.Duration
+
+	flood alarm.Flood
 }
 
-// keptAlarms is what must not be forgotten: which raises still want their clear.
+// keptAlarms is what must not be forgotten: which raises still want their clear,
+// and what a person shelved.
 type keptAlarms struct {
 	Conditions []meter.Alarm
 	Machines   []alarm.State
+	Silent     []meter.Alarm `json:",omitempty"`
+	Shelves    []meter.Shelf `json:",omitempty"`
 }
 
-// resume takes up the alarms that were active. A condition is cleared: it is
-// raised anew if it still holds. So is what belongs to a way or a threshold that
-// the site file does not have any more.
+// confirmWithin is how long a condition that stood before a restart may stand
+// without being raised again by whoever sees it. That is longer than the engine
+// needs to find each of them anew.
+const confirmWithin = 10 * time.Minute
+
+// resume takes up the alarms that were active. They are announced on the
+// retained topic only. What belongs to a way or a threshold that the site file
+// does not have any more is cleared.
 func (a *alarms) resume(l *Loop, now time.Duration, wall time.Time) {
+	a.flood.Most, a.flood.Within = l.Config.Nuisance.FloodRaises, l.Config.Nuisance.FloodWithin
 	var kept keptAlarms
 	if body := l.Outbox.Get(alarmsKey); body != nil {
 		if err := json.Unmarshal(body, &kept); err != nil {
@@ -49,7 +66,9 @@ func (a *alarms) resume(l *Loop, now time.Duration, wall time.Time) {
 			continue
 		}
 		gone := alarm.Config{Way: s.Way}
-		gone.Fuse.Disabled, gone.Supply.Disabled, gone.Export.Disabled = true, true, true
+		for _, name := range alarm.Conditions() {
+			gone.Watch(name).Disabled = true
+		}
 		m, err := alarm.New(gone, nil)
 		if err != nil {
 			l.Log.Error("alarms of a way that is gone not cleared", "way", s.Way, "err", err)
@@ -59,8 +78,14 @@ func (a *alarms) resume(l *Loop, now time.Duration, wall time.Time) {
 	}
 	for _, was := range kept.Conditions {
 		was.Restored = true
-		clears = append(clears, cleared(was, wall))
+		a.active = append(a.active, was)
+		a.doubtful = append(a.doubtful, was.ID)
 	}
+	a.silent, a.shelves = kept.Silent, kept.Shelves
+	for _, was := range kept.Silent {
+		a.doubtful = append(a.doubtful, was.ID)
+	}
+	a.doubtEnd = now + confirmWithin
 	a.tell(l, clears)
 	a.publishAll(l, wall)
 	if l.State.Lost {
@@ -68,56 +93,28 @@ func (a *alarms) resume(l *Loop, now time.Duration, wall time.Time) {
 	}
 }
 
-// Conditions of the store (R2): it does not take records, or a broken one was
-// set aside at start. The second stands until somebody has looked and restarted.
-const (
-	storeFailing  = "STORE_FAILING"
-	storeReplaced = "STORE_REPLACED"
-)
-
-// watchStore raises and clears the conditions of the store.
-func (l *Loop) watchStore(wall time.Time) {
-	h := l.Outbox.Health()
+// tick does what only time brings about.
+func (a *alarms) tick(l *Loop, now time.Duration, wall time.Time) {
+	for i := range l.feeds {
+		m := l.feeds[i].machine
+		a.tell(l, m.Tick(now, wall))
+		a.tell(l, m.Expire(wall))
+		if m.Changed() {
+			a.publish(l, l.feeds[i].id, wall)
+		}
+	}
+	a.expire(l, wall)
+	if len(a.doubtful) > 0 && now >= a.doubtEnd {
+		for _, id := range a.doubtful {
+			a.over(l, id, wall)
+		}
+		a.doubtful = nil
+	}
 	edge := meter.Clear
-	if h.Failing != "" {
+	if _, on := a.flood.On(now); on {
 		edge = meter.Raise
 	}
-	l.alarms.condition(l, failsafe.Condition{Kind: storeFailing, Edge: edge}, wall)
-	if h.Replaced != "" {
-		l.alarms.condition(l, failsafe.Condition{Kind: storeReplaced, Edge: meter.Raise}, wall)
-	}
-}
-
-// condition raises or clears the alarm of a condition without a threshold.
-func (a *alarms) condition(l *Loop, c failsafe.Condition, wall time.Time) {
-	way := c.Way
-	if way == "" {
-		way = siteWay
-	}
-	id := way + "." + c.Kind
-	if c.Group != "" {
-		id = way + "." + c.Group + "." + c.Kind
-	}
-	severity := meter.Major
-	if c.Kind == string(failsafe.NoStatement) || c.Kind == certificateExpiring {
-		severity = meter.Warning
-	}
-	i := slices.IndexFunc(a.active, func(x meter.Alarm) bool { return x.ID == id })
-	switch {
-	case c.Edge == meter.Raise && i < 0:
-		raised := meter.Alarm{ID: id, Way: way, Kind: c.Kind, Edge: c.Edge, At: wall, Severity: severity}
-		a.active = append(a.active, raised)
-		a.tell(l, []meter.Alarm{raised})
-	case c.Edge == meter.Clear && i >= 0:
-		was := a.active[i]
-		a.active = slices.Delete(slices.Clone(a.active), i, i+1)
-		a.tell(l, []meter.Alarm{cleared(was, wall)})
-	}
-}
-
-func cleared(was meter.Alarm, wall time.Time) meter.Alarm {
-	was.Edge, was.Duration, was.At = meter.Clear, wall.Sub(was.At), wall
-	return was
+	a.condition(l, failsafe.Condition{Kind: alarmFlood, Edge: edge}, wall)
 }
 
 // tell stores edges with what is active after them, in one commit: a crash must
@@ -130,6 +127,7 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 	for i := range edges {
 		e := &edges[i]
 		if e.Edge == meter.Raise {
+			e.Flood = e.Severity > meter.Event && e.Kind != alarmFlood && a.flood.Raise(l.Now())
 			l.Log.Warn("alarm raised", "alarm", e.ID)
 		} else {
 			l.Log.Info("alarm cleared", "alarm", e.ID)
@@ -144,9 +142,9 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 }
 
 func (a *alarms) kept(l *Loop) outbox.Kept {
-	kept := keptAlarms{Conditions: a.active}
+	kept := keptAlarms{Conditions: a.active, Silent: a.silent, Shelves: a.shelves}
 	for i := range l.feeds {
-		if s := l.feeds[i].machine.State(); len(s.Active) > 0 {
+		if s := l.feeds[i].machine.State(); !s.Empty() {
 			kept.Machines = append(kept.Machines, s)
 		}
 	}
@@ -157,22 +155,35 @@ func (a *alarms) kept(l *Loop) outbox.Kept {
 	return outbox.Kept{Key: alarmsKey, Value: body}
 }
 
-// list returns the alarms of a way that are active now.
-func (a *alarms) list(l *Loop, way string) (here []meter.Alarm) {
+// list returns the alarms of a way that are active now, and what is shelved.
+func (a *alarms) list(l *Loop, way string) (here []meter.Alarm, shelved []meter.Shelf) {
 	for _, x := range a.active {
 		if x.Way == way {
 			here = append(here, x)
 		}
 	}
+	for _, s := range a.shelves {
+		if s.Standing = a.holds(s.ID); wayOf(s.ID) == way {
+			shelved = append(shelved, s)
+		}
+	}
 	if i, ok := l.ways[way]; ok {
 		here = l.feeds[i].machine.Active(here)
+		shelved = l.feeds[i].machine.Shelves(shelved)
 	}
-	return here
+	return here, shelved
+}
+
+// wayOf returns the way of an alarm by its id.
+func wayOf(id string) string {
+	way, _, _ := strings.Cut(id, ".")
+	return way
 }
 
 // publish retains what is active on a way now.
 func (a *alarms) publish(l *Loop, way string, wall time.Time) {
-	l.Uplink.Retain(l.Topics.AlarmState(way), message.AppendAlarmState(nil, l.agent, way, wall, a.list(l, way)))
+	active, shelved := a.list(l, way)
+	l.Uplink.Retain(l.Topics.AlarmState(way), message.AppendAlarmState(nil, l.agent, way, wall, active, shelved))
 }
 
 func (a *alarms) publishAll(l *Loop, wall time.Time) {
@@ -180,4 +191,8 @@ func (a *alarms) publishAll(l *Loop, wall time.Time) {
 		a.publish(l, l.feeds[i].id, wall)
 	}
 	a.publish(l, siteWay, wall)
+}
+
+func indexOf(all []meter.Alarm, id string) int {
+	return slices.IndexFunc(all, func(x meter.Alarm) bool { return x.ID == id })
 }

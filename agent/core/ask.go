@@ -56,7 +56,18 @@ type View struct {
 	Groups   json.RawMessage `json:"groups"`
 	Health   json.RawMessage `json:"health"`
 	Alarms   []string        `json:"alarms"`
+	Shelved  []ShelfView     `json:"shelved,omitempty"`
 	Ways     []WayView       `json:"ways"`
+}
+
+// ShelfView is an alarm that somebody does not want to hear of for a while.
+type ShelfView struct {
+	Alarm        string    `json:"alarm"`
+	OutOfService bool      `json:"out_of_service"`
+	Standing     bool      `json:"standing"`
+	By           string    `json:"by"`
+	Why          string    `json:"why"`
+	Expires      time.Time `json:"expires"`
 }
 
 // WayView is what a way carries, in A; null is not known.
@@ -73,8 +84,12 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 		v.Failsafe, v.Groups = l.retained()
 		v.Health = message.AppendHealth(nil, l.agent, v.Time, l.health.points)
 		for _, way := range append(l.feedIDs(), siteWay) {
-			for _, a := range l.alarms.list(l, way) {
+			active, shelved := l.alarms.list(l, way)
+			for _, a := range active {
 				v.Alarms = append(v.Alarms, a.ID)
+			}
+			for _, s := range shelved {
+				v.Shelved = append(v.Shelved, ShelfView{s.ID, s.OutOfService, s.Standing, s.By, s.Why, s.Until})
 			}
 		}
 		for i := range l.loads {

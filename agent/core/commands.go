@@ -44,6 +44,8 @@ func (l *Loop) take(in uplink.Inbound) {
 			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
 			Target: target(&body.Target), Kind: failsafe.OverrideKind(body.Kind), Amount: amount(body.Value),
 			For: body.For, By: body.By, Why: body.Why}}})
+	case message.Acknowledge:
+		l.acknowledge(&c, &body)
 	case message.Birth:
 		l.dirty, l.status = true, ""
 		l.alarms.publishAll(l, wall)

@@ -51,6 +51,11 @@ type Saver interface {
 // [Loop.Feedback]; false means that it could not even start.
 type Output func(group string, limit meter.Milliamps) bool
 
+// Recorder keeps readings for somebody who asks later what happened.
+type Recorder interface {
+	Record(r *meter.Reading, wall time.Time)
+}
+
 // Options are what a loop is made of.
 type Options struct {
 	Config  *configs.Config
@@ -69,6 +74,8 @@ type Options struct {
 	Clock   func() clock.State
 	Alive   func() // called at the end of each complete cycle: feeds the watchdog
 	Log     *slog.Logger
+
+	Recorder Recorder // nil: none
 }
 
 // How often things are done that nobody waits for.
@@ -97,7 +104,7 @@ type Loop struct {
 	alarms  alarms
 
 	transformer *alarm.Transformer // nil: the site has none
-	active      []meter.Alarm      // scratch
+	budget      alarm.Budget       // of real-time readings
 
 	version   uint64 // of the state last handed to the saver
 	saved     uint64
@@ -274,6 +281,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.closePeriods(now, wall, clock)
 	l.watchStore(wall)
 	l.watchLink(wall)
+	l.alarms.tick(l, now, wall)
 	l.tickSupply(wall, clock)
 	l.tickLoading(now, wall, clock)
 	l.tickWiring(now)
@@ -318,6 +326,7 @@ func (l *Loop) step(in failsafe.Inputs) {
 	for _, c := range ev.Conditions {
 		l.alarms.condition(l, c, wall)
 	}
+	l.alarms.dispelAll(l, ev.Transitions, in.Feedback, wall)
 	l.noteHeartbeats(in.Heartbeats, ev.Refused)
 	l.answers = ev.Acks
 	for _, a := range ev.Acks {

@@ -38,6 +38,7 @@ type rig struct {
 	t        *testing.T
 	loop     *Loop
 	records  []outbox.Record
+	batches  []batch // as they were handed over, each to be committed whole or not at all
 	kept     map[string][]byte
 	retained map[string][]byte
 	states   []uint64 // versions handed to the saver
@@ -53,8 +54,14 @@ type rig struct {
 	done     chan struct{}
 }
 
+type batch struct {
+	records []outbox.Record
+	kept    []outbox.Kept
+}
+
 func (r *rig) Store(_ bool, records []outbox.Record, kept ...outbox.Kept) {
 	r.records = append(r.records, records...)
+	r.batches = append(r.batches, batch{records, kept})
 	for _, k := range kept {
 		r.kept[k.Key] = k.Value
 	}
@@ -69,17 +76,36 @@ func (r *rig) Save(version uint64, _ []byte) {
 	}
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigOf(t, siteText, map[string][]byte{}) }
+
+// newRigOf is a loop of a site file that goes on from what was kept.
+func newRigOf(t *testing.T, site string, kept map[string][]byte) *rig {
 	t.Helper()
-	cfg, _, faults := configs.Parse("site.yaml", []byte(siteText))
+	r := stillRig(t, site, kept, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.stop = cancel
+	go func() { defer close(r.done); r.loop.Run(ctx) }()
+	synctest.Wait()
+	return r
+}
+
+// stillRig is a loop that does not run. Its clock is the bubble's, or what passed
+// says.
+func stillRig(t *testing.T, site string, kept map[string][]byte, passed *time.Duration) *rig {
+	t.Helper()
+	cfg, _, faults := configs.Parse("site.yaml", []byte(site))
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	r := &rig{t: t, amps: 50_000, kept: map[string][]byte{}, retained: map[string][]byte{}, start: time.Now(), clock: clock.State{Clock: meter.Assumed}, done: make(chan struct{})}
+	r := &rig{t: t, amps: 50_000, kept: kept, retained: map[string][]byte{}, start: time.Now(), clock: clock.State{Clock: meter.Assumed}, done: make(chan struct{})}
+	wall := time.Now
+	if start := r.start; passed != nil {
+		wall = func() time.Time { return start.Add(*passed) }
+	}
 	engine := failsafe.NewEngine(cfg.Engine([32]byte{}))
 	r.loop = New(Options{
 		Config: cfg, Topics: message.NewTopics(cfg.Uplink.Prefix, "S1"), Engine: engine,
-		State: engine.New(0, time.Now(), false), Outbox: r, Uplink: r, Saver: r,
+		State: engine.New(0, wall(), false), Outbox: r, Uplink: r, Saver: r,
 		Outputs: map[string]Output{"G1": func(g string, limit meter.Milliamps) bool {
 			r.told = append(r.told, limit)
 			if !r.mute {
@@ -87,13 +113,9 @@ func newRig(t *testing.T) *rig {
 			}
 			return true
 		}},
-		Now: func() time.Duration { return time.Since(r.start) }, Wall: time.Now,
+		Now: func() time.Duration { return wall().Sub(r.start) }, Wall: wall,
 		Clock: func() clock.State { return r.clock }, Log: slog.New(slog.DiscardHandler),
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	r.stop = cancel
-	go func() { defer close(r.done); r.loop.Run(ctx) }()
-	synctest.Wait()
 	return r
 }
 
@@ -304,35 +326,6 @@ func TestStopGivesUpOnAMuteActuator(t *testing.T) {
 		r.end()
 		if took := time.Since(began); took != stopWithin {
 			t.Errorf("stop took %v, want %v", took, stopWithin)
-		}
-	})
-}
-
-// An alarm that a restart finds active is cleared once, if its cause is gone.
-func TestAlarmsSurviveARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		for range 60 {
-			r.pass(5 * time.Second)
-			r.beat()
-		}
-		if !bytes.Contains(r.kept[alarmsKey], []byte("NO_STATEMENT")) {
-			t.Fatalf("NO_STATEMENT is not active: %s", r.kept[alarmsKey])
-		}
-		r.end()
-		again := newRig(t)
-		again.end()
-		again.kept = r.kept
-		again.records = nil
-		again.loop.alarms.resume(again.loop, again.loop.Now(), time.Now())
-		n := 0
-		for _, rec := range again.records {
-			if rec.Stream == "alarm/W1" && bytes.Contains(rec.Body, []byte(`"edge":"clear"`)) {
-				n++
-			}
-		}
-		if n != 1 {
-			t.Errorf("%d clears after the restart, want 1", n)
 		}
 	})
 }

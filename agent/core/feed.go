@@ -25,6 +25,7 @@ type feed struct {
 // one for the sum of them.
 func (l *Loop) buildFeeds() {
 	cfg := l.Config
+	l.budget = alarm.Budget{PerSecond: cfg.Live.PerSecond, Burst: cfg.Live.Burst}
 	var feeders []alarm.Feeder
 	slowest := time.Duration(0) // the sum can't come more often than its last part
 	for i, w := range cfg.Ways {
@@ -35,27 +36,29 @@ func (l *Loop) buildFeeds() {
 		for p, a := range w.Rating {
 			rating[p] = meter.Milliamps(configs.Milli(a))
 		}
-		l.addFeed(i, w.ID, poll, configs.PhaseSet(w.Phases), rating, false)
+		l.addFeed(i, w.ID, poll, configs.PhaseSet(w.Phases), rating)
 		feeders = append(feeders, alarm.Feeder{Way: w.ID, Phases: configs.PhaseSet(w.Phases), Hold: hold})
 	}
 	if firm := cfg.Site.FirmCurrent(); firm > 0 {
 		every := [meter.Phases]bool{true, true, true}
-		l.addFeed(len(cfg.Ways), failsafe.TX, slowest, every, [meter.Phases]meter.Milliamps{firm, firm, firm}, true)
+		l.addFeed(len(cfg.Ways), failsafe.TX, slowest, every, [meter.Phases]meter.Milliamps{firm, firm, firm})
 		l.transformer = alarm.NewTransformer(feeders, slowest)
 	}
 }
 
-func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phases]bool, rating [meter.Phases]meter.Milliamps, sum bool) {
-	watch := alarm.Config{Way: id, Phases: phases, Rating: rating, Hold: poll * 5 / 2}
-	watch.Fuse.Disabled, watch.Supply.Disabled = sum, sum
-	m, err := alarm.New(watch, l.Config.Rules(id, phases))
+func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phases]bool, rating [meter.Phases]meter.Milliamps) {
+	live := &l.Config.Live
+	m, err := alarm.New(l.Config.Conditions(id, phases, poll), l.Config.Rules(id, phases))
 	if err != nil {
 		panic(fmt.Sprintf("alarms of %s: %v", id, err)) // the site file was checked
 	}
 	l.feeds = append(l.feeds, feed{
 		id: id, machine: m,
 		window: l.newWindow(id, poll, phases),
-		live:   alarm.NewLive(alarm.LiveConfig{Poll: poll, Rating: max(rating[0], rating[1], rating[2])}),
+		live: alarm.NewLive(alarm.LiveConfig{
+			Poll: poll, Rating: max(rating[0], rating[1], rating[2]), Budget: &l.budget,
+			Heartbeat: live.Heartbeat, Before: live.Before, Tail: live.Tail, Gap: live.Gap,
+		}),
 	})
 	l.loads = append(l.loads, failsafe.Load{Way: id})
 	l.ways[id] = i
@@ -96,18 +99,17 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 		l.wiring[i].Add(r, wall, l.clockWas)
 	}
 	l.alarms.tell(l, f.machine.Add(r, wall))
-	l.active = f.machine.Active(l.active[:0])
-	id := ""
-	if len(l.active) > 0 {
-		id = l.active[0].ID
+	for p := range load.Frozen {
+		load.Frozen[p] = f.machine.Stands(alarm.FuseSuspected, meter.Phase(p))
 	}
-	load.Frozen = [meter.Phases]bool{}
-	for j := range l.active {
-		if p, ok := meter.ParsePhase(l.active[j].Phase); ok && l.active[j].Kind == alarm.FuseSuspected {
-			load.Frozen[p] = true
+	id, stands := f.machine.Live()
+	sent := f.live.Add(r, wall, stands, id)
+	if l.Recorder != nil {
+		for _, k := range f.live.Kept() {
+			l.Recorder.Record(k.Reading, k.T)
 		}
 	}
-	for _, out := range f.live.Add(r, wall, len(l.active) > 0, id) {
+	for _, out := range sent {
 		m := message.LiveReading{T: out.T, Before: out.Before, Alarm: out.Alarm, Reading: out.Reading}
 		l.Outbox.Store(false, []outbox.Record{{Stream: message.LiveStream(f.id), At: out.T, Body: message.AppendLive(nil, l.agent, &m)}})
 	}

@@ -100,6 +100,10 @@ func TestGoldens(t *testing.T) {
 	cleared := alarm()
 	cleared.Edge, cleared.Duration, cleared.Restored = meter.Clear, 812*time.Second+500*time.Millisecond, true
 	condition := &meter.Alarm{ID: "W3.NO_STATEMENT", Way: "W3", Kind: "NO_STATEMENT", Edge: meter.Raise, At: instant, Severity: meter.Warning}
+	latched := alarm()
+	latched.Stands, latched.Latch, latched.Acked, latched.Raises = meter.Latched, true, "anna", 7
+	latched.Questionable, latched.Chatter, latched.Flood, latched.OutOfService = true, true, true, true
+	shelf := &meter.Shelf{ID: "W3.L1.v.hi", By: "anna", Why: "tap change on Monday", Since: instant, Until: instant.Add(2 * time.Hour), Standing: true}
 	reading := &meter.Reading{Way: "W3"}
 	for i := range reading.Phase {
 		reading.Phase[i] = meter.PhaseReading{
@@ -119,8 +123,8 @@ func TestGoldens(t *testing.T) {
 		"alarm-raise":     Seal(nil, AppendAlarm(nil, agent, alarm()), AlarmStream("W3"), 7, 1),
 		"alarm-clear":     Seal(nil, AppendAlarm(nil, agent, cleared), AlarmStream("W3"), 8, 1),
 		"alarm-condition": Seal(nil, AppendAlarm(nil, agent, condition), AlarmStream("W3"), 9, 1),
-		"alarmstate":      AppendAlarmState(nil, agent, "W3", instant, []meter.Alarm{*alarm(), *condition}),
-		"alarmstate-none": AppendAlarmState(nil, agent, "W3", instant, nil),
+		"alarmstate":      AppendAlarmState(nil, agent, "W3", instant, []meter.Alarm{*alarm(), *condition, *latched}, []meter.Shelf{*shelf}),
+		"alarmstate-none": AppendAlarmState(nil, agent, "W3", instant, nil, nil),
 		"live":            Seal(nil, AppendLive(nil, agent, &LiveReading{T: instant, Alarm: "W3.L1.i.hi", Reading: reading}), LiveStream("W3"), 91, 1),
 		"gap":             Seal(nil, AppendGap(nil, agent, &Gap{Stream: "live/W3", From: 81, To: 90, Count: 10, Why: "QUOTA", T: instant}), GapStream, 3, 1),
 		"ack":             Seal(nil, ack(Ack{ID: "c1", Command: "limit", Stage: Scheduled, T: instant, Detail: []byte(`{"groups":["G1"]}`)}), AckStream, 4, 1),

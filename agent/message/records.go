@@ -161,31 +161,64 @@ func AppendAlarm(dst []byte, agent string, a *meter.Alarm) []byte {
 	w := head(dst, agent)
 	w.text("way", a.Way)
 	w.alarm(a)
-	w.openArray("flags")
-	if a.Questionable {
-		w.text("", "QUESTIONABLE")
-	}
-	w.shutArray()
+	w.alarmFlags(a)
 	w.shut()
 	return w.b
 }
 
 // AppendAlarmState appends the alarms of a way that are active at t, for the
 // retained topic: a consumer that comes late, or after a restart, learns from
-// here what is active. Each is written as it was raised.
-func AppendAlarmState(dst []byte, agent, way string, t time.Time, active []meter.Alarm) []byte {
+// here what is active. Each is written as it was raised, with where it stands
+// now. Shelved are those that a person does not want to hear of for a while.
+func AppendAlarmState(dst []byte, agent, way string, t time.Time, active []meter.Alarm, shelved []meter.Shelf) []byte {
 	w := head(dst, agent)
 	w.text("way", way)
 	w.instant("t", t)
 	w.openArray("alarms")
 	for i := range active {
+		a := &active[i]
 		w.open("")
-		w.alarm(&active[i])
+		w.alarm(a)
+		stands := a.Stands
+		if stands == 0 {
+			stands = meter.Active // a condition without delays
+		}
+		w.text("state", stands.String())
+		w.alarmFlags(a)
+		w.shut()
+	}
+	w.shutArray()
+	w.openArray("shelved")
+	for i := range shelved {
+		s := &shelved[i]
+		w.open("")
+		w.text("alarm", s.ID)
+		w.flag("out_of_service", s.OutOfService)
+		w.flag("standing", s.Standing)
+		w.known("by", s.By)
+		w.known("why", s.Why)
+		w.instant("since", s.Since)
+		w.instant("expires", s.Until)
 		w.shut()
 	}
 	w.shutArray()
 	w.shut()
 	return w.b
+}
+
+func (w *writer) alarmFlags(a *meter.Alarm) {
+	w.openArray("flags")
+	for _, f := range [...]struct {
+		is   bool
+		name string
+	}{
+		{a.Questionable, "QUESTIONABLE"}, {a.Chatter, "CHATTERING"}, {a.Flood, "FLOOD"}, {a.OutOfService, "OUT_OF_SERVICE"},
+	} {
+		if f.is {
+			w.text("", f.name)
+		}
+	}
+	w.shutArray()
 }
 
 func (w *writer) alarm(a *meter.Alarm) {
@@ -206,6 +239,9 @@ func (w *writer) alarm(a *meter.Alarm) {
 		w.null("duration_s")
 	}
 	w.flag("restored", a.Restored)
+	w.integer("count", int64(max(a.Raises, 1)))
+	w.flag("latch", a.Latch)
+	w.known("acked_by", a.Acked)
 }
 
 // level writes a value of a quantity; a condition without a quantity has none.

@@ -55,7 +55,7 @@ type Agent interface {
 
 // Serve answers on the socket at path until ctx ends. A socket left behind by
 // an agent that was killed is replaced.
-func Serve(ctx context.Context, path string, a Agent) error {
+func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("open socket %s: %w", path, err)
 	}
@@ -78,15 +78,12 @@ func Serve(ctx context.Context, path string, a Agent) error {
 	})
 	mux.HandleFunc("POST /override", func(w http.ResponseWriter, r *http.Request) {
 		var o Override
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&o); err != nil {
-			http.Error(w, "override: "+err.Error(), http.StatusBadRequest)
-			return
+		if decode(w, r, "override", &o) {
+			answer, err := a.Override(r.Context(), o)
+			reply(w, answer, err)
 		}
-		answer, err := a.Override(r.Context(), o)
-		reply(w, answer, err)
 	})
+	serveAlarms(mux, alarms)
 	s := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()

@@ -14,7 +14,20 @@ import (
 )
 
 // agent answers what the test told it to.
-type agent struct{ got Override }
+type agent struct {
+	got     Override
+	shelved Shelve
+	acked   Ack
+}
+
+func (a *agent) Shelve(_ context.Context, o Shelve) error {
+	if a.shelved = o; o.Alarm == "" {
+		return errors.New("shelve: no such alarm")
+	}
+	return nil
+}
+
+func (a *agent) Ack(_ context.Context, o Ack) error { a.acked = o; return nil }
 
 func (a *agent) Status(context.Context) ([]byte, error) { return []byte(`{"agent":"S1"}`), nil }
 
@@ -45,7 +58,7 @@ func serve(t *testing.T, a Agent) (path string) {
 	old.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, path, a) }()
+	go func() { done <- Serve(ctx, path, a, a.(Alarms)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -79,6 +92,16 @@ func TestAskAndOverride(t *testing.T) {
 	}
 	if _, err := Call(t.Context(), path, "override", Override{Target: "W3"}); err == nil || !strings.Contains(err.Error(), "who you are") {
 		t.Errorf("refusal = %v, want the agent's own words", err)
+	}
+	shelve, ack := Shelve{Alarm: "W3.L1.i.hi", For: "2h", By: "T. Ester", Why: "jointing"}, Ack{Alarm: "W3.L1.i.hi", By: "T. Ester"}
+	if _, err := Call(t.Context(), path, "shelve", shelve); err != nil || a.shelved != shelve {
+		t.Errorf("shelve: agent got %+v, %v", a.shelved, err)
+	}
+	if _, err := Call(t.Context(), path, "shelve", Shelve{}); err == nil || !strings.Contains(err.Error(), "no such alarm") {
+		t.Errorf("refusal = %v, want the agent's own words", err)
+	}
+	if _, err := Call(t.Context(), path, "ack", ack); err != nil || a.acked != ack {
+		t.Errorf("ack: agent got %+v, %v", a.acked, err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("socket is open to %v, %v; want owner and group", info.Mode(), err)

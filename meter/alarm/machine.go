@@ -58,7 +58,6 @@ type Machine struct {
 
 	heardSupply bool
 	lastSupply  time.Duration
-	vuf         seen // of the newest reading of the supply
 }
 
 // track follows one condition.
