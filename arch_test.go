@@ -23,14 +23,15 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/message", "agent/outbox", "agent/poll", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
 	"agent/cli":                {"agent", "agent/credentials", "agent/socket", "configs"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
 	"agent/clock":              {"meter"},
 	"agent/core":               {"agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
 	"agent/message":            {"meter"},
-	"agent/outbox":             {"agent/message", "agent/uplink", "buffer", "configs"},
+	"agent/ledger":             {"agent/message"},
+	"agent/outbox":             {"agent/ledger", "agent/message", "agent/uplink", "buffer", "configs"},
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
 	"agent/uplink":             {"agent/message"},
@@ -57,7 +58,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/ledger", "agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

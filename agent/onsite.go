@@ -27,6 +27,7 @@ type Status struct {
 	Store   outbox.Health `json:"store"`
 	Buses   []poll.Stats  `json:"buses"`
 	Counts  core.Counts   `json:"counts"`
+	Wear    Wear          `json:"wear"`
 }
 
 // Status answers lvagent status.
@@ -37,7 +38,7 @@ func (a *Agent) Status(ctx context.Context) ([]byte, error) {
 	}
 	s := Status{
 		View: view, Version: Version, Boot: a.status.Boot, Since: a.status.Since, Uplink: a.link.State(),
-		Backlog: a.box.Backlog(), Store: a.box.Health(), Counts: a.loop.Counts(),
+		Backlog: a.box.Backlog(), Store: a.box.Health(), Counts: a.loop.Counts(), Wear: a.wear(),
 	}
 	if at := a.expires(); !at.IsZero() {
 		s.Expires = &at

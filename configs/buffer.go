@@ -1,5 +1,7 @@
 package configs
 
+import "time"
+
 // Buffer is the store on disk.
 type Buffer struct {
 	Path      string       `mapstructure:"path" doc:"Folder of the store and the failsafe state."`
@@ -45,6 +47,9 @@ func (c *Config) validateBuffer(s *Source) {
 		if q.n < 100 {
 			s.add("buffer.limits."+q.key, "must be at least 100, not %d", q.n)
 		}
+	}
+	if d := c.Window.Digest; d < c.Window.Period || c.Window.Period <= 0 || d%c.Window.Period != 0 || (24*time.Hour)%d != 0 {
+		s.add("window.digest", "must be a multiple of the period, %s, and 24h or a divisor of it, not %s", c.Window.Period, d)
 	}
 	k := c.Buffer.Keep
 	for _, q := range []struct {

@@ -123,6 +123,7 @@ type PhaseAmps [meter.Phases]float64
 // Window is how measurements are averaged.
 type Window struct {
 	Period  time.Duration `mapstructure:"period" doc:"30m on a site. Any divisor of an hour down to 10s for benches; every record is then flagged BENCH."`
+	Digest  time.Duration `mapstructure:"digest" doc:"How much one digest of a way's records covers: 24h, a UTC day. A divisor of it, and a multiple of the period, for benches."`
 	Partial float64       `mapstructure:"partial_below" doc:"Coverage in % below which a record is flagged PARTIAL."`
 	Invalid float64       `mapstructure:"invalid_below" doc:"Coverage in % below which a record is flagged INVALID too."`
 }
@@ -274,7 +275,7 @@ func Default() Config {
 	return Config{
 		Site:   Site{Timezone: "Europe/London", Thermal: defaultTransformer()},
 		Clock:  Clock{Source: "kernel", Holdover: 24 * time.Hour},
-		Window: Window{Period: halfHour, Partial: 98, Invalid: 90},
+		Window: Window{Period: halfHour, Digest: 24 * time.Hour, Partial: 98, Invalid: 90},
 		Failsafe: Failsafe{
 			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
 			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,

@@ -41,7 +41,7 @@ centre falls silent.`,
 	root.SetErr(stderr)
 	root.SetArgs(args)
 	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand(), enrolCommand())
-	root.AddCommand(shelveCommand(), ackCommand())
+	root.AddCommand(shelveCommand(), ackCommand(), ledgerCommand())
 
 	ran := false
 	for _, c := range root.Commands() {

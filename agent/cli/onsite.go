@@ -51,7 +51,12 @@ type status struct {
 		Connected, Duplicate        bool
 		Broker, Selftest, LastError string
 	}
-	Store    struct{ Failing, Replaced string }
+	Store struct{ Failing, Replaced string }
+	Wear  struct {
+		PerDay    *float64 `json:"per_day"`
+		Years     *float64
+		Endurance float64 `json:"tb"`
+	}
 	Failsafe struct {
 		Ways map[string]struct {
 			State, Cause, Rule, Source, Ends string
@@ -127,6 +132,9 @@ func (s *status) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, lvagent %s, clock %s\nbroker %s; %d records wait; store %s\n", s.Agent, s.Version, s.Clock, link, s.Backlog, store)
 	for _, line := range s.printLink() {
 		fmt.Fprintln(w, line)
+	}
+	if s.Wear.PerDay != nil && s.Wear.Years != nil {
+		fmt.Fprintf(w, "writes %.1f MB a day; %.0f years until %g TB are written\n", *s.Wear.PerDay/1e6, *s.Wear.Years, s.Wear.Endurance)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nWAY\tL1 A\tL2 A\tL3 A\tAGE\tSTATE\tCAUSE")

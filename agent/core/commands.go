@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 
 	"lvagent/agent/message"
+	"lvagent/agent/outbox"
 	"lvagent/agent/uplink"
 	"lvagent/failsafe"
 )
@@ -46,6 +47,13 @@ func (l *Loop) take(in uplink.Inbound) {
 			For: body.For, By: body.By, Why: body.Why}}})
 	case message.Acknowledge:
 		l.acknowledge(&c, &body)
+	case message.Resend:
+		if !c.Expires.IsZero() && wall.After(c.Expires) {
+			l.refuse(&c, message.Code(failsafe.Stale), "it came after it expired")
+			return
+		}
+		l.Outbox.Resend(outbox.Resend{ID: c.ID, Stream: body.Stream, G: body.Generation,
+			From: body.From, To: body.To, Since: body.Since, Until: body.Until})
 	case message.Birth:
 		l.dirty, l.status = true, ""
 		l.alarms.publishAll(l, wall)

@@ -35,6 +35,7 @@ type Outbox interface {
 	Store(urgent bool, records []outbox.Record, kept ...outbox.Kept)
 	Get(key string) []byte
 	Health() outbox.Health
+	Resend(outbox.Resend)
 }
 
 // Retainer takes the latest value of a retained topic.

@@ -44,6 +44,7 @@ type rig struct {
 	states   []uint64 // versions handed to the saver
 	hold     bool     // the disk does not answer
 	told     []meter.Milliamps
+	resends  []outbox.Resend
 	amps     meter.Milliamps // what each phase carries
 	health   outbox.Health
 	clock    clock.State
@@ -68,6 +69,7 @@ func (r *rig) Store(_ bool, records []outbox.Record, kept ...outbox.Kept) {
 }
 func (r *rig) Health() outbox.Health            { return r.health }
 func (r *rig) Get(key string) []byte            { return r.kept[key] }
+func (r *rig) Resend(ask outbox.Resend)         { r.resends = append(r.resends, ask) }
 func (r *rig) Retain(topic string, body []byte) { r.retained[topic] = body }
 func (r *rig) Save(version uint64, _ []byte) {
 	r.states = append(r.states, version)

@@ -117,11 +117,13 @@ type Override struct {
 	By, Why string
 }
 
-// Resend asks for records of a stream once more.
+// Resend asks for records of a stream once more: by number, or by the time at
+// which they were due.
 type Resend struct {
-	Stream     string
-	Generation uint32 // 0: the one in use
-	From, To   uint64
+	Stream       string
+	Generation   uint32 // 0: the one in use
+	From, To     uint64
+	Since, Until time.Time // where From and To are 0
 }
 
 // Birth asks for every retained message once more.

@@ -3,6 +3,7 @@ package message
 import (
 	"crypto/sha256"
 	"fmt"
+	"time"
 
 	"lvagent/meter"
 )
@@ -189,8 +190,17 @@ func (f *fields) acknowledgeCommand() Acknowledge {
 func (f *fields) resendCommand() Resend {
 	r := Resend{
 		Stream: f.text("stream", 72, required),
-		From:   f.count("from", required),
-		To:     f.count("to", required),
+	}
+	if byTime := f.has("since") || f.has("until"); byTime {
+		r.Since, r.Until = f.instant("since", required), f.instant("until", required)
+		if f.has("from") || f.has("to") {
+			f.wrong("from", "from and to exclude since and until")
+		}
+		if r.Until.Before(r.Since) {
+			f.wrong("until", "%s is before since, %s", r.Until.Format(time.RFC3339), r.Since.Format(time.RFC3339))
+		}
+	} else {
+		r.From, r.To = f.count("from", required), f.count("to", required)
 	}
 	g := f.count("g", optional)
 	if g > 1<<32-1 {
@@ -198,6 +208,7 @@ func (f *fields) resendCommand() Resend {
 	}
 	r.Generation = uint32(g)
 	switch {
+	case !r.Since.IsZero():
 	case r.From == 0:
 		f.wrong("from", "records are counted from 1")
 	case r.From > r.To:

@@ -83,6 +83,9 @@ func (t Topics) Route(stream string, at, now time.Time) string {
 	return t.up + stream
 }
 
+// History returns the topic for a record of stream that is sent once more.
+func (t Topics) History(stream string) string { return t.up + "hist/" + stream }
+
 // CommandName returns the name of the command in a topic: what follows cmd/.
 func CommandName(topic string) string {
 	if i := strings.LastIndex(topic, "/cmd/"); i >= 0 {

@@ -49,11 +49,14 @@ type Outbox struct {
 	wall  func() time.Time
 	log   *slog.Logger
 
-	store  atomic.Pointer[buffer.Store]
-	older  *takeover     // owned by Run
-	untidy string        // owned by Run: why the store could not be tidied
-	wake   chan struct{} // to the uplink: something new is committed
-	kick   chan bool     // to Run: something waits; true is urgent
+	store   atomic.Pointer[buffer.Store]
+	older   *takeover     // owned by Run
+	untidy  string        // owned by Run: why the store could not be tidied
+	period  time.Duration // of half-hours
+	digests digests       // owned by Run
+	written atomic.Int64  // by stores that were closed since
+	wake    chan struct{} // to the uplink: something new is committed
+	kick    chan bool     // to Run: something waits; true is urgent
 
 	mu      sync.Mutex // guards what waits
 	waiting []buffer.Entry
@@ -61,6 +64,7 @@ type Outbox struct {
 	acks    map[string]uint64
 	lost    map[string]int // records let go while there was no store
 	urgent  bool
+	resends resends
 
 	health atomic.Pointer[Health]
 }
@@ -82,6 +86,7 @@ func New(cfg *configs.Config, wall func() time.Time, log *slog.Logger, noSync bo
 		wake: make(chan struct{}, 1), kick: make(chan bool, 2),
 		puts: map[string][]byte{}, acks: map[string]uint64{}, lost: map[string]int{},
 	}
+	o.period, o.digests.every = cfg.Window.Period, cfg.Window.Digest
 	o.opts = buffer.Options{
 		NoSync:   noSync,
 		MaxBytes: int64(cfg.Buffer.MaxMB) << 20,
@@ -127,6 +132,12 @@ func (o *Outbox) Open() error {
 	}
 	if err := o.resumeTakeover(s, replaced); err != nil {
 		o.log.Error("older store not carried over", "err", err)
+	}
+	if err := o.resumeResends(s); err != nil {
+		o.log.Error("requests of the centre not resumed", "err", err)
+	}
+	if err := o.resumeDigests(s); err != nil {
+		o.log.Error("digests not resumed", "err", err)
 	}
 	o.health.Store(&h)
 	o.store.Store(s)
@@ -189,6 +200,10 @@ func (o *Outbox) letGo() {
 
 // Ack says that the broker has taken all of stream up to n.
 func (o *Outbox) Ack(stream string, n uint64) {
+	if isRepeat(stream) {
+		o.ackRepeat(stream, n)
+		return
+	}
 	o.mu.Lock()
 	o.acks[stream] = max(o.acks[stream], n)
 	o.mu.Unlock()
@@ -216,10 +231,11 @@ func (o *Outbox) Streams(dst []uplink.Stream) []uplink.Stream {
 	if s == nil {
 		return dst
 	}
-	for _, st := range s.Streams(nil) {
+	states := s.Streams(nil)
+	for _, st := range states {
 		dst = append(dst, uplink.Stream{Name: st.Name, Class: message.ClassOf(st.Name), First: st.Acked + 1, Next: st.Next})
 	}
-	return dst
+	return o.repeatStream(dst, states)
 }
 
 // Read appends records of stream from number from on, in order.
@@ -227,6 +243,9 @@ func (o *Outbox) Read(stream string, from uint64, dst []uplink.Record, most int)
 	s := o.store.Load()
 	if s == nil {
 		return dst, nil
+	}
+	if isRepeat(stream) {
+		return o.readRepeat(s, stream, from, dst, most)
 	}
 	records, err := s.Read(stream, from, nil, most)
 	for _, r := range records {
@@ -311,10 +330,23 @@ func (o *Outbox) Run(ctx context.Context) error {
 		}
 		last = time.Now()
 		commits[next], next = last, (next+1)%mostUrgent
-		if !o.commit() || o.tidy() {
+		again := !o.commit()
+		if s := o.store.Load(); s != nil {
+			again = o.tidy() || o.digest(s) || again
+		}
+		if again {
 			timer.Reset(routineEvery)
 		}
 	}
+}
+
+// Written is how many octets were written for the store since the start.
+func (o *Outbox) Written() int64 {
+	written := o.written.Load()
+	if s := o.store.Load(); s != nil {
+		written += s.Stats().BytesWritten
+	}
+	return written
 }
 
 // tidy does what the store has to do that nobody waits for, one step a second,
@@ -349,12 +381,17 @@ func (o *Outbox) commit() bool {
 			return false
 		}
 	}
+	o.workResends(s)
 	o.mu.Lock()
 	b := buffer.Batch{At: o.wall(), Append: o.waiting}
+	resent := o.putResends()
 	puts, acks, lost := o.puts, o.acks, o.lost
 	o.waiting, o.puts, o.acks, o.lost = nil, map[string][]byte{}, map[string]uint64{}, map[string]int{}
 	o.urgent = false
 	o.mu.Unlock()
+	if resent != nil {
+		b.Put = append(b.Put, *resent)
+	}
 	for key, value := range puts {
 		b.Put = append(b.Put, buffer.Put{Key: key, Value: value})
 	}
@@ -392,6 +429,7 @@ func (o *Outbox) commit() bool {
 		for stream, n := range lost {
 			o.lost[stream] += n
 		}
+		o.resends.dirty = o.resends.dirty || resent != nil
 		o.mu.Unlock()
 		o.fail(err)
 		return false
@@ -420,6 +458,7 @@ func (o *Outbox) reopen(s *buffer.Store, b buffer.Batch, cause error) error {
 	before := s.Streams(nil)
 	g := s.Generation()
 	o.store.Store(nil)
+	o.written.Add(s.Stats().BytesWritten)
 	if err := s.Close(); err != nil {
 		cause = errors.Join(cause, err)
 	}

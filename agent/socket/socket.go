@@ -49,6 +49,9 @@ type Agent interface {
 	Status(context.Context) ([]byte, error)
 	// Report returns one of the agent's reports, such as pq, as a JSON object.
 	Report(ctx context.Context, name string) ([]byte, error)
+	// Ledger returns what became of each period of a UTC day, of one way or of all
+	// where way is empty, as a JSON object.
+	Ledger(ctx context.Context, way string, day time.Time) ([]byte, error)
 	// Override carries out a local override.
 	Override(context.Context, Override) (Answer, error)
 }
@@ -74,6 +77,15 @@ func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 	})
 	mux.HandleFunc("GET /report/{name}", func(w http.ResponseWriter, r *http.Request) {
 		body, err := a.Report(r.Context(), r.PathValue("name"))
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("GET /ledger/{day}/{way}", func(w http.ResponseWriter, r *http.Request) {
+		day, err := time.Parse(time.DateOnly, r.PathValue("day"))
+		if err != nil {
+			http.Error(w, "ledger: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		body, err := a.Ledger(r.Context(), r.PathValue("way"), day)
 		reply(w, json.RawMessage(body), err)
 	})
 	mux.HandleFunc("POST /override", func(w http.ResponseWriter, r *http.Request) {

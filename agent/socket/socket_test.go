@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // agent answers what the test told it to.
@@ -36,6 +38,10 @@ func (a *agent) Report(_ context.Context, name string) ([]byte, error) {
 		return nil, errors.New("no such report")
 	}
 	return []byte(`{"ways":[]}`), nil
+}
+
+func (a *agent) Ledger(_ context.Context, way string, day time.Time) ([]byte, error) {
+	return fmt.Appendf(nil, `{"way":%q,"day":%q}`, way, day.Format(time.DateOnly)), nil
 }
 
 func (a *agent) Override(_ context.Context, o Override) (Answer, error) {

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -146,6 +147,8 @@ type Saver struct {
 	log  *slog.Logger
 	done func(version uint64)
 
+	written atomic.Int64
+
 	mu      sync.Mutex
 	body    []byte
 	version uint64
@@ -168,6 +171,12 @@ func (s *Saver) Save(version uint64, body []byte) {
 	default:
 	}
 }
+
+// page is what a small write comes to on a disk.
+const page = 4096
+
+// Written is how many octets were written since the start, in whole pages.
+func (s *Saver) Written() int64 { return s.written.Load() }
 
 // Run writes until ctx ends, then once more what is still to be written. A
 // write that fails is tried again each second.
@@ -194,6 +203,7 @@ func (s *Saver) Run(ctx context.Context) error {
 			case err == nil && failing:
 				s.log.Info("failsafe state stored again")
 			}
+			s.written.Add((int64(len(body)) + page) / page * page)
 			failing = err != nil
 			if failing {
 				again = time.After(time.Second)

@@ -110,6 +110,9 @@ func rank(class message.Class, late bool) int {
 // hasTime is the rank of what nobody waits for.
 const hasTime = 5
 
+// repeats says that a record of the lane was sent before, as another stream's.
+func (l *lane) repeats(r *Record) bool { return l.name != r.Stream }
+
 // choice is the record to send next.
 type choice struct {
 	lane    *lane
@@ -131,6 +134,9 @@ func (ls *lanes) choose(now time.Time) (best choice, found bool, err error) {
 		}
 		late := message.Late(r.Stream, r.At, now)
 		c := choice{lane: l, record: r, rank: rank(l.class, late)}
+		if l.repeats(r) {
+			c.rank = hasTime + 1 // what was never sent goes first
+		}
 		c.backlog = c.rank > 1
 		if !found || c.rank < best.rank || c.rank == best.rank && c.record.At.Before(best.record.At) {
 			best, found = c, true

@@ -64,7 +64,7 @@ func (o *outbox) repeat(name, stream string, from, to uint64) {
 	o.order = append(o.order, name)
 	o.first[name], o.next[name] = from, to+1
 	for n := from; n <= to; n++ {
-		o.records[name] = append(o.records[name], Record{Stream: stream, N: n, G: 1, At: old, Body: []byte(`{"x":"again"}`)})
+		o.records[name] = append(o.records[name], Record{Stream: stream, N: n, G: 1, At: now, Body: []byte(`{"x":"again"}`)})
 	}
 	o.wake <- struct{}{}
 }

@@ -483,7 +483,7 @@ func (s *session) publishNext() (sent bool, wait time.Duration) {
 	if c.backlog && (s.backlog >= s.u.cfg.BacklogWindow || s.backlog > 0 && s.octets+len(r.Body) > s.u.cfg.BacklogBytes) {
 		return false, 0
 	}
-	if c.rank == hasTime {
+	if c.rank >= hasTime {
 		if wait := s.rate.wait(time.Now()); wait > 0 {
 			return false, wait
 		}
@@ -492,7 +492,11 @@ func (s *session) publishNext() (sent bool, wait time.Duration) {
 	c.lane.read++
 	f.lane, f.n, f.backlog = c.lane, r.N, c.backlog
 	f.payload = message.Seal(f.payload[:0], r.Body, r.Stream, r.N, r.G)
-	s.publish(f, s.u.cfg.Topics.Route(r.Stream, r.At, now), false)
+	topic := s.u.cfg.Topics.Route(r.Stream, r.At, now)
+	if c.lane.repeats(r) {
+		topic = s.u.cfg.Topics.History(r.Stream) // whatever its age
+	}
+	s.publish(f, topic, false)
 	return true, 0
 }
 
