@@ -103,7 +103,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	outputs := a.buildBuses()
 	a.loop = core.New(core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
-		Link: a.link.State, Expires: a.expires,
+		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires,
 		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs,
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
 		Alive: func() { a.notify("WATCHDOG=1") },
@@ -132,7 +132,7 @@ func (a *Agent) resume(engine *failsafe.Engine, clk *clock.Source) (*statefile.F
 		clk.SetFloor(old.Floor) // before anybody believes the clock
 		state := engine.Resume(old, a.now(), a.wall(), clk.State().Clock)
 		state.Lost = state.Lost || broken
-		a.floor = old.Wall
+		a.floor = old.Floor
 		a.log.Info("failsafe state resumed", "stored", old.Wall, "planned", old.Stopped, "limits", len(state.Commands))
 		return file, state
 	}

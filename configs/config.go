@@ -10,7 +10,9 @@
 package configs
 
 import (
+	"crypto/ed25519"
 	"embed"
+	"encoding/base64"
 	"fmt"
 	"math"
 	"slices"
@@ -231,11 +233,30 @@ type Uplink struct {
 	BackoffMin time.Duration `mapstructure:"backoff_min" doc:"Shortest pause before a new connection; jittered."`
 	BackoffMax time.Duration `mapstructure:"backoff_max" doc:"Longest pause before a new connection."`
 	Spread     time.Duration `mapstructure:"spread" doc:"Half-hours are sent up to this much after their end, each site at its own time, the same every day; shorter in proportion for a shorter window.period. Alarms never wait. 0s: at once."`
+	Issuers    []Issuer      `mapstructure:"issuers" doc:"Keys of those who send commands, and who may only report."`
 	Backlog    int           `mapstructure:"backlog_rate" doc:"Late half-hours and history, at most so many messages a second; 0: as fast as they go."`
 	Selftest   time.Duration `mapstructure:"selftest" doc:"How long a message to the agent itself may take to come back from the broker; 0s: none is sent."`
 	MaxAge     time.Duration `mapstructure:"max_age" doc:"Longest life of a connection, give or take a tenth."`
 	Failover   int           `mapstructure:"failover_after" doc:"Failures in a row after which the next of brokers is tried."`
 	Failback   time.Duration `mapstructure:"failback" doc:"How long until the first of brokers is looked for again, up to half as much more."`
+}
+
+// Issuer is somebody who sends commands. One that is not in failsafe.issuers may
+// report (cmd/telemetry) and nothing else.
+type Issuer struct {
+	ID  string `mapstructure:"id" doc:"The issuer in commands."`
+	Key string `mapstructure:"key" doc:"Its public ed25519 key, 32 octets in base64. With a key each command of the issuer must be signed; without, the broker's access list is its authority."`
+}
+
+// IssuerKeys returns the public keys by issuer.
+func (u *Uplink) IssuerKeys() map[string]ed25519.PublicKey {
+	keys := map[string]ed25519.PublicKey{}
+	for _, i := range u.Issuers {
+		if key, err := base64.StdEncoding.DecodeString(i.Key); err == nil && len(key) == ed25519.PublicKeySize {
+			keys[i.ID] = key
+		}
+	}
+	return keys
 }
 
 // All returns the brokers in order.

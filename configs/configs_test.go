@@ -100,6 +100,15 @@ func TestFaults(t *testing.T) {
 		{"tls without files", "\"tcp://127.0.0.1:1502\", unit: 4", "\"tcp+tls://127.0.0.1:802\", unit: 4", "4: meters[1].bus.tls: tcp+tls:// is mutual"},
 		{"files without tls", "unit: 4,", "unit: 4, bus: {tls: {ca: x}},", "4: meters[1].bus.tls: only a tcp+tls:// url"},
 		{"not YAML", "ways:", "ways: [", "5: "},
+		{"two ways to name brokers", "uplink: {", "uplink: {brokers: [\"tcp://127.0.0.1:1\"], ", "13: uplink.brokers: broker and brokers exclude"},
+		{"a broker twice", `uplink: {broker: "tcp://127.0.0.1:1883"}`, "uplink: {brokers: [\"tcp://127.0.0.1:1\", \"tcp://127.0.0.1:1\"]}", "13: uplink.brokers[1]: tcp://127.0.0.1:1 is there twice"},
+		{"a second broker in the clear", `uplink: {broker: "tcp://127.0.0.1:1883"}`, "uplink: {brokers: [\"tcp://127.0.0.1:1\", \"tcp://b.example:1\"]}", "13: uplink.brokers[1]: plain tcp to another machine"},
+		{"TLS to the second broker only, no files", `uplink: {broker: "tcp://127.0.0.1:1883"}`, "uplink: {brokers: [\"tcp://127.0.0.1:1\", \"ssl://b.example:1\"]}", "13: uplink.tls.ca: must name a file"},
+		{"a key that is none", "uplink: {", "uplink: {issuers: [{id: scada-1, key: abc}], ", "13: uplink.issuers[0].key: issuer scada-1: must be 32 octets"},
+		{"an issuer twice", "uplink: {", "uplink: {issuers: [{id: c}, {id: c}], ", `13: uplink.issuers[1].id: "c" is already`},
+		{"an issuer for nothing", "uplink: {", "uplink: {issuers: [{id: scada-1}], ", "13: uplink.issuers[0].key: issuer scada-1 has no key"},
+		{"a connection for ever", "uplink: {", "uplink: {max_age: 8760h, ", "13: uplink.max_age: must be"},
+		{"a negative rate", "uplink: {", "uplink: {backlog_rate: -1, ", "13: uplink.backlog_rate: must be 0 to 10000"},
 		{"the page of a later version", "uplink:", "page: {listen: \"127.0.0.1:80\"}\nuplink:", "13: page.listen: this version"},
 	}
 	for _, tt := range tests {

@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/url"
@@ -318,11 +320,29 @@ func (c *Config) validateUplink(s *Source) {
 	s.spanOf("uplink.watchdog", c.Uplink.Watchdog, time.Second, time.Hour)
 	s.spanOf("uplink.backoff_min", c.Uplink.BackoffMin, 10*time.Millisecond, time.Hour)
 	s.spanOf("uplink.backoff_max", c.Uplink.BackoffMax, c.Uplink.BackoffMin, time.Hour)
+	c.validateIssuers(s)
 	s.between("uplink.backlog_rate", c.Uplink.Backlog, 0, 10_000)
 	s.spanOf("uplink.selftest", c.Uplink.Selftest, 0, 5*time.Minute)
 	s.spanOf("uplink.max_age", c.Uplink.MaxAge, time.Second, 30*24*time.Hour)
 	s.between("uplink.failover_after", c.Uplink.Failover, 1, 100)
 	s.spanOf("uplink.failback", c.Uplink.Failback, time.Second, 7*24*time.Hour)
+}
+
+func (c *Config) validateIssuers(s *Source) {
+	ids := s.ids("uplink.issuers")
+	for i, u := range c.Uplink.Issuers {
+		at := fmt.Sprintf("uplink.issuers[%d]", i)
+		ids(at, u.ID)
+		if u.Key == "" {
+			if slices.Contains(c.Failsafe.Issuers, u.ID) {
+				s.add(at+".key", "issuer %s has no key; then it need not be here", u.ID)
+			}
+			continue
+		}
+		if key, err := base64.StdEncoding.DecodeString(u.Key); err != nil || len(key) != ed25519.PublicKeySize {
+			s.add(at+".key", "issuer %s: must be %d octets in base64, not %q", u.ID, ed25519.PublicKeySize, u.Key)
+		}
+	}
 }
 
 const mostBrokers = 8
@@ -432,6 +452,11 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
 	t.RestoreSpread, t.MinOff, t.Thermal = f.RestoreSpread, f.MinOff, f.Thermal
 	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent()}
+	for _, i := range c.Uplink.Issuers {
+		if !slices.Contains(f.Issuers, i.ID) {
+			e.Reporters = append(e.Reporters, i.ID)
+		}
+	}
 	for _, w := range c.Ways {
 		way := failsafe.Way{ID: w.ID}
 		for p, a := range w.Rating {

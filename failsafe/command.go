@@ -153,7 +153,7 @@ func (r *run) admit(id, command, issuer, hash string, epoch, seq uint64, retaine
 		code = RetainedRefuse
 	case id == "" || hash == "":
 		code = InvalidCommand
-	case !slices.Contains(r.cfg.Issuers, issuer):
+	case !slices.Contains(r.cfg.Issuers, issuer) && !(command == reportName && slices.Contains(r.cfg.Reporters, issuer)):
 		code = UnknownIssuer
 	}
 	if code != OK {

@@ -33,7 +33,9 @@ type Config struct {
 	Ways    []Way
 	Groups  []Group
 	Issuers []string // who may send heartbeats and commands
-	Timers  Timers
+	// Reporters may report and nothing else: what comes from them moves no limit.
+	Reporters []string
+	Timers    Timers
 	// Transformer is the firm current of the transformer per phase, 0 where it
 	// is no constraint.
 	Transformer meter.Milliamps
@@ -165,6 +167,7 @@ type Inputs struct {
 	Limits     []LimitCommand
 	Cancels    []CancelCommand
 	Overrides  []OverrideCommand
+	Reports    []Report
 	Feedback   []Feedback
 	Loads      []Load
 	Draws      []Draw

@@ -32,6 +32,9 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	for _, c := range in.Overrides {
 		r.override(c)
 	}
+	for _, c := range in.Reports {
+		r.report(c)
+	}
 	r.lifecycle()
 	r.expire()
 	r.authority()

@@ -80,6 +80,12 @@ type status struct {
 			Since               time.Time
 		}
 	}
+	Reports []struct {
+		Group, Issuer, State string
+		T                    time.Time
+		Age                  float64 `json:"age_s"`
+		Amps                 [3]*float64
+	}
 	Ways []struct {
 		Way  string
 		Amps [3]*float64
@@ -152,6 +158,12 @@ func (s *status) print(w io.Writer) {
 			limit = l.Import
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", id, g.Way, amps(limit), g.State, strings.TrimSpace(g.Deciding+" "+g.Command))
+	}
+	if len(s.Reports) > 0 {
+		fmt.Fprintln(t, "\nREPORTED\tBY\tSTATE\tL1 A\tL2 A\tL3 A\tAGE")
+	}
+	for _, r := range s.Reports {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Group, r.Issuer, r.State, amps(r.Amps[0]), amps(r.Amps[1]), amps(r.Amps[2]), s.T.Sub(r.T).Round(time.Second))
 	}
 	s.printHealth(t)
 	t.Flush() // to a writer whose failure shows by itself

@@ -58,6 +58,7 @@ type View struct {
 	Alarms   []string        `json:"alarms"`
 	Shelved  []ShelfView     `json:"shelved,omitempty"`
 	Ways     []WayView       `json:"ways"`
+	Reports  []ReportView    `json:"reports"` // of third parties
 }
 
 // ShelfView is an alarm that somebody does not want to hear of for a while.
@@ -82,6 +83,7 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 	err = l.Ask(ctx, func(l *Loop) {
 		v = View{Agent: l.agent, Time: l.Wall(), Clock: l.clockWas.String(), Alarms: []string{}}
 		v.Failsafe, v.Groups = l.retained()
+		v.Reports = l.reportViews()
 		v.Health = message.AppendHealth(nil, l.agent, v.Time, l.health.points)
 		for _, way := range append(l.feedIDs(), siteWay) {
 			active, shelved := l.alarms.list(l, way)

@@ -14,12 +14,11 @@ import (
 func (l *Loop) take(in uplink.Inbound) {
 	wall := l.Wall()
 	c, refused := message.Decode(in.Topic, in.Payload, in.Retained)
+	if refused == nil {
+		refused = l.Keys.Verify(in.Topic, &c)
+	}
 	if refused != nil {
-		l.Log.Warn("command refused", "command", refused.ID, "name", refused.Command, "code", string(refused.Code), "why", refused.Detail)
-		if refused.Answered() {
-			ack := refused.Ack(wall)
-			l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &ack), false)
-		}
+		l.turnDown(refused)
 		return
 	}
 	switch body := c.Body.(type) {
@@ -54,6 +53,10 @@ func (l *Loop) take(in uplink.Inbound) {
 		}
 		l.Outbox.Resend(outbox.Resend{ID: c.ID, Stream: body.Stream, G: body.Generation,
 			From: body.From, To: body.To, Since: body.Since, Until: body.Until})
+	case message.Telemetry:
+		l.telemetry(&c, &body)
+	case message.Configure:
+		l.refuse(&c, "NOT_ENABLED", "this version takes no site file from afar; use SIGHUP on site")
 	case message.Birth:
 		l.dirty, l.status = true, ""
 		l.alarms.publishAll(l, wall)

@@ -66,6 +66,7 @@ type Options struct {
 	Status  message.Status // state, boot, since, version, config
 	Outbox  Outbox
 	Uplink  Retainer
+	Keys    message.Keys        // of issuers that sign
 	Link    func() uplink.State // how the session with the broker does; nil: nobody knows
 	Expires func() time.Time    // the end of the certificate's life; nil or zero: there is none
 	Saver   Saver
@@ -129,6 +130,10 @@ type Loop struct {
 	refused   atomic.Uint64
 	halfHours atomic.Uint64
 
+	reports  map[string]reported // by group
+	refusals allowance
+	rejected atomic.Uint64
+
 	falseBeats atomic.Uint64
 	unsaid     atomic.Uint64
 	beatFaults []failsafe.RefusedHeartbeat // logged, and not over
@@ -160,6 +165,7 @@ func New(o Options) *Loop {
 		feedback: make(chan failsafe.Feedback, 4*len(o.Config.Groups)+4),
 		commits:  make(chan uint64, 1),
 		asked:    make(chan func()),
+		reports:  map[string]reported{},
 		health:   health{wake: make(chan struct{}, 1)},
 	}
 	now, wall := o.Now(), o.Wall()
@@ -409,11 +415,12 @@ type Counts struct {
 	Refused   uint64 // messages of the centre that found no room
 	// FalseHeartbeats were repeated, retained, too old or of an unknown issuer.
 	FalseHeartbeats uint64
+	Rejected        uint64 // messages on a command's topic that were no command, or not their issuer's
 	Unsaid          uint64 // acknowledgements let go because no state could be stored for too long
 }
 
 // Counts returns what the loop has done.
 func (l *Loop) Counts() Counts {
 	return Counts{HalfHours: l.halfHours.Load(), Overrun: l.overrun.Load(), Refused: l.refused.Load(), FalseHeartbeats: l.falseBeats.Load(),
-		Unsaid: l.unsaid.Load()}
+		Unsaid: l.unsaid.Load(), Rejected: l.rejected.Load()}
 }

@@ -17,6 +17,8 @@ const (
 	ResendCommand    = "resend"
 	BirthCommand     = "birth"
 	AckCommand       = "ack"
+	TelemetryCommand = "telemetry"
+	ConfigCommand    = "config"
 )
 
 // MaxPayload is the most octets that a command may have.
@@ -43,7 +45,7 @@ type Command struct {
 }
 
 // Body is what one kind of command asks for: [Heartbeat], [Limit], [Cancel],
-// [Override], [Resend], [Birth] or [Acknowledge].
+// [Override], [Resend], [Birth], [Acknowledge], [Telemetry] or [Configure].
 type Body interface{ body() }
 
 // Heartbeat says that the control centre is alive. It is never acknowledged.
@@ -136,6 +138,34 @@ type Acknowledge struct {
 	By     string
 }
 
+// ChargingState is what a third party says of a charging group.
+type ChargingState string
+
+// States of charging.
+const (
+	Idle      ChargingState = "idle"      // nothing is plugged in
+	Plugged   ChargingState = "connected" // plugged in, not charging
+	Charging  ChargingState = "charging"
+	Faulted   ChargingState = "fault"
+	NotStated ChargingState = "unknown"
+)
+
+// Telemetry is what a third party measures at charging groups (R17b).
+type Telemetry struct{ Groups []GroupTelemetry }
+
+// GroupTelemetry is one group's. A quantity that is not said is Missing.
+type GroupTelemetry struct {
+	Group string
+	T     time.Time // when it was measured
+	State ChargingState
+	Phase [meter.Phases]meter.PhaseReading
+}
+
+// Configure carries a new site file.
+type Configure struct{ Site string }
+
+func (Telemetry) body()   {}
+func (Configure) body()   {}
 func (Heartbeat) body()   {}
 func (Limit) body()       {}
 func (Cancel) body()      {}
@@ -180,6 +210,8 @@ const (
 	TooLarge       Code = "TOO_LARGE"       // more than MaxPayload octets
 	UnknownCommand Code = "UNKNOWN_COMMAND" // no command of that name
 	Invalid        Code = "INVALID"         // a field is missing or wrong
+	Unsigned       Code = "UNSIGNED"        // its issuer has a key, and it has no signature
+	BadSignature   Code = "BAD_SIGNATURE"   // the signature is not its issuer's, or of something else
 )
 
 // Rejection says why a command was refused. ID is empty where it could not be

@@ -77,6 +77,16 @@ func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
 		c.Issued = f.instant("issued", required)
 		f.expiry(&c, optional)
 		c.Body = f.resendCommand()
+	case TelemetryCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = f.telemetryCommand()
+	case ConfigCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = Configure{Site: f.text("site", MaxPayload, required)}
 	case BirthCommand:
 		f.identify()
 		c.Issued = f.instant("issued", required)
@@ -215,6 +225,71 @@ func (f *fields) resendCommand() Resend {
 		f.wrong("to", "%d is before from, %d", r.To, r.From)
 	}
 	return r
+}
+
+// Bounds of what is measured at a charging group; beyond them is a mistake in
+// units.
+const (
+	maxGroups     = 200
+	maxMillivolts = 1000 * 1000
+)
+
+func (f *fields) telemetryCommand() Telemetry {
+	v, _ := f.get("groups", required)
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 || len(list) > maxGroups {
+		f.wrong("groups", "not a list of 1 to %d objects", maxGroups)
+		return Telemetry{}
+	}
+	t := Telemetry{Groups: make([]GroupTelemetry, 0, len(list))}
+	seen := map[string]bool{}
+	for i, e := range list {
+		object, ok := e.(map[string]any)
+		if !ok {
+			f.wrong("groups", "element %d is not an object", i)
+			return Telemetry{}
+		}
+		o := &fields{object: object, path: fmt.Sprintf("%sgroups[%d].", f.path, i)}
+		g := GroupTelemetry{Group: o.id("group", required), T: o.instant("t", required)}
+		if seen[g.Group] {
+			o.wrong("group", "%s comes twice", g.Group)
+		}
+		seen[g.Group] = true
+		switch s := ChargingState(o.text("state", 16, required)); s {
+		case Idle, Plugged, Charging, Faulted, NotStated:
+			g.State = s
+		default:
+			o.wrong("state", "%q is none of idle, connected, charging, fault, unknown", s)
+		}
+		for p := range g.Phase {
+			o.phaseReading(meter.Phase(p).String(), &g.Phase[p])
+		}
+		f.adopt(o)
+		t.Groups = append(t.Groups, g)
+	}
+	return t
+}
+
+// phaseReading reads what is measured on a phase, where anything is.
+func (f *fields) phaseReading(key string, r *meter.PhaseReading) {
+	if !f.has(key) {
+		return
+	}
+	o, ok := f.nested(key)
+	if !ok {
+		return
+	}
+	measured(o, "v", 0, maxMillivolts, &r.V)
+	measured(o, "i", 0, maxMilliamps, &r.I)
+	measured(o, "p", -maxMilliwatts, maxMilliwatts, &r.P)
+	measured(o, "q", -maxMilliwatts, maxMilliwatts, &r.Q)
+	f.adopt(o)
+}
+
+func measured[T meter.Quantity](f *fields, key string, least, most int64, s *meter.Sample[T]) {
+	if f.has(key) {
+		s.Value, s.Quality = T(f.between(key, least, most)), meter.Good
+	}
 }
 
 // target reads a target; exactly one kind of it must be there.

@@ -17,6 +17,8 @@ const (
 		`"limit":{"amps":16.5},"compensation":"token","randomise":"0s","supersedes":"c-0"}`
 )
 
+const telemetryText = `{"group":"G1","t":"2026-11-24T16:59:00Z","state":"idle","L1":{"i":7}}`
+
 // with replaces the first occurrence of old in text; it must be there.
 func with(t *testing.T, text, old, replacement string) []byte {
 	t.Helper()
@@ -58,6 +60,16 @@ func TestDecode(t *testing.T) {
 		{"resend", "resend", `{"id":"r1","issued":"2026-11-24T17:00:00Z","stream":"hh/W3","g":1,"from":1,"to":96}`, Resend{Stream: "hh/W3", Generation: 1, From: 1, To: 96}},
 		{"resend by time", "resend", `{"id":"r1","issued":"2026-11-24T17:00:00Z","stream":"hh/W3","since":"2026-11-24T00:00:00Z","until":"2026-11-24T12:00:00Z"}`,
 			Resend{Stream: "hh/W3", Since: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}},
+		{"telemetry", "telemetry", `{` + headText + `,"groups":[{"group":"G1","t":"2026-11-24T16:59:00Z","state":"charging","L1":{"v":241.2,"i":12.5,"p":-2900,"q":null},"L2":null},` +
+			`{"group":"G2","t":"2026-11-24T16:59:00Z","state":"idle"}]}`, Telemetry{Groups: []GroupTelemetry{
+			{Group: "G1", T: time.Date(2026, 11, 24, 16, 59, 0, 0, time.UTC), State: Charging, Phase: [meter.Phases]meter.PhaseReading{{
+				V: meter.Sample[meter.Millivolts]{Value: 241_200, Quality: meter.Good},
+				I: meter.Sample[meter.Milliamps]{Value: 12_500, Quality: meter.Good},
+				P: meter.Sample[meter.Milliwatts]{Value: -2_900_000, Quality: meter.Good},
+			}}},
+			{Group: "G2", T: time.Date(2026, 11, 24, 16, 59, 0, 0, time.UTC), State: Idle},
+		}}},
+		{"a site file", "config", `{` + headText + `,"site":"site: {id: S1}\n"}`, Configure{Site: "site: {id: S1}\n"}},
 		{"birth", "birth", `{"id":"b1","issued":"2026-11-24T17:00:00Z"}`, Birth{}},
 		{"lockout ended", "ack", `{` + headText + `,"target":{"way":"W3"}}`, Acknowledge{Target: Target{Way: "W3"}}},
 		{"alarm unlatched", "ack", `{` + headText + `,"alarm":"W3.L1.i.hihi"}`, Acknowledge{Alarm: "W3.L1.i.hihi"}},
@@ -168,6 +180,14 @@ func TestRejections(t *testing.T) {
 		{"birth without id", "birth", []byte(`{"issued":"2026-11-24T17:00:00Z"}`), false, Invalid, "id: missing", ""},
 		{"acknowledges two things", "ack", []byte(`{` + headText + `,"target":{"way":"W3"},"alarm":"a"}`), false, Invalid, "target: exactly one", "c-1"},
 		{"acknowledges nothing", "ack", []byte(`{` + headText + `}`), false, Invalid, "target: exactly one", "c-1"},
+		{"telemetry of nothing", "telemetry", []byte(`{` + headText + `,"groups":[]}`), false, Invalid, "groups: not a list of 1 to 200", "c-1"},
+		{"telemetry of a number", "telemetry", []byte(`{` + headText + `,"groups":[1]}`), false, Invalid, "groups: element 0 is not an object", "c-1"},
+		{"telemetry of one group twice", "telemetry", []byte(`{` + headText + `,"groups":[` + telemetryText + `,` + telemetryText + `]}`), false, Invalid, "groups[1].group: G1 comes twice", "c-1"},
+		{"telemetry without a state", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, "idle", "off", 1) + `]}`), false, Invalid, `groups[0].state: "off" is none`, "c-1"},
+		{"telemetry without a time", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `"t"`, `"at"`, 1) + `]}`), false, Invalid, "groups[0].t: missing", "c-1"},
+		{"negative current", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, "7", "-7", 1) + `]}`), false, Invalid, "groups[0].L1.i: -7 is not a number from 0", "c-1"},
+		{"a phase that is a number", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `{"i":7}`, "7", 1) + `]}`), false, Invalid, "groups[0].L1: not an object", "c-1"},
+		{"no site file", "config", []byte(`{` + headText + `}`), false, Invalid, "site: missing", "c-1"},
 		{"heartbeat of nobody", "heartbeat", []byte(`{"epoch":1,"seq":1}`), false, Invalid, "issuer: missing", ""},
 	}
 	for _, tt := range tests {
@@ -213,10 +233,12 @@ func TestHash(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{limitText, `{}`, `{"id":"x","target":{"groups":["G1"]}}`, "\xff", `{"limit":"none"}`, `{"a":[[[[[1e9]]]]]}`} {
-		for _, name := range []string{"heartbeat", "limit", "cancel", "override", "resend", "birth", "ack", "x"} {
+		for _, name := range []string{"heartbeat", "limit", "cancel", "override", "resend", "birth", "ack", "telemetry", "config", "x"} {
 			f.Add(name, []byte(seed), false)
 		}
 	}
+	f.Add("limit", bytes.Repeat([]byte{'['}, 1<<20), false)
+	f.Add("telemetry", []byte(`{`+headText+`,"groups":[`+telemetryText+`]}`), false)
 	f.Fuzz(func(t *testing.T, name string, payload []byte, retained bool) {
 		c, r := Decode("lv/v1/a/cmd/"+name, payload, retained)
 		if (r == nil) == (c.Body == nil) {

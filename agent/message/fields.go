@@ -272,7 +272,10 @@ func (f *fields) count(key string, n need) uint64 {
 }
 
 // thousandths reads a number that is not negative.
-func (f *fields) thousandths(key string, most int64) int64 {
+func (f *fields) thousandths(key string, most int64) int64 { return f.between(key, 0, most) }
+
+// between reads a number of at least and at most so many thousandths.
+func (f *fields) between(key string, least, most int64) int64 {
 	v, _ := f.get(key, required)
 	number, ok := v.(json.Number)
 	if !ok {
@@ -280,8 +283,8 @@ func (f *fields) thousandths(key string, most int64) int64 {
 		return 0
 	}
 	x, err := strconv.ParseFloat(number.String(), 64)
-	if err != nil || !(x >= 0 && x*1000 <= float64(most)) {
-		f.wrong(key, "%.40s is not a number from 0 to %d", number, most/1000)
+	if err != nil || !(x*1000 >= float64(least) && x*1000 <= float64(most)) {
+		f.wrong(key, "%.40s is not a number from %d to %d", number, least/1000, most/1000)
 		return 0
 	}
 	return int64(math.Round(x * 1000))

@@ -1,0 +1,84 @@
+package core
+
+import (
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"lvagent/agent/message"
+	"lvagent/failsafe"
+	"lvagent/meter"
+)
+
+// reported is the latest of what a third party said of one group.
+type reported struct {
+	message.GroupTelemetry
+	issuer string
+	at     time.Duration // when it came
+}
+
+// aheadMost is how far ahead of ours another clock may be.
+const aheadMost = time.Minute
+
+// telemetry takes what a third party measured (R17b). Only the latest of each
+// group of this substation is kept, so that it cannot grow; it moves no limit.
+func (l *Loop) telemetry(c *message.Command, body *message.Telemetry) {
+	r := failsafe.Report{ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires}
+	latest := l.Wall().Add(aheadMost)
+	var taken []message.GroupTelemetry
+	for _, g := range body.Groups {
+		here := slices.ContainsFunc(l.State.Groups, func(s failsafe.GroupState) bool { return s.ID == g.Group })
+		if old, known := l.reports[g.Group]; !here || known && !g.T.After(old.T) || g.T.After(latest) {
+			r.Refused = append(r.Refused, g.Group)
+			continue
+		}
+		r.Groups = append(r.Groups, g.Group)
+		taken = append(taken, g)
+	}
+	l.step(failsafe.Inputs{Reports: []failsafe.Report{r}})
+	admitted := slices.ContainsFunc(l.answers, func(a failsafe.Ack) bool { return a.ID == c.ID && a.Stage == failsafe.Received })
+	if !admitted {
+		return
+	}
+	for _, g := range taken {
+		l.reports[g.Group] = reported{g, c.Issuer, l.Now()}
+	}
+}
+
+// Reported returns the latest that a third party said of a group, and how long
+// ago it came. It is called on the loop's goroutine.
+func (l *Loop) Reported(group string) (g message.GroupTelemetry, age time.Duration, known bool) {
+	r, known := l.reports[group]
+	return r.GroupTelemetry, l.Now() - r.at, known
+}
+
+// ReportView is what a third party said of a group, for people on site; null is
+// not said.
+type ReportView struct {
+	Group  string                 `json:"group"`
+	Issuer string                 `json:"issuer"`
+	T      time.Time              `json:"t"`
+	Age    float64                `json:"age_s"` // since it came
+	State  string                 `json:"state"`
+	Amps   [meter.Phases]*float64 `json:"amps"`
+}
+
+// reportViews returns the views of all groups of which something was said.
+func (l *Loop) reportViews() []ReportView {
+	views := []ReportView{}
+	for _, s := range l.State.Groups {
+		g, age, known := l.Reported(s.ID)
+		if !known {
+			continue
+		}
+		v := ReportView{Group: s.ID, Issuer: l.reports[s.ID].issuer, T: g.T, Age: age.Seconds(), State: string(g.State)}
+		for p := range g.Phase {
+			if i := g.Phase[p].I; i.Quality != meter.Missing {
+				amps := float64(i.Value) / 1000
+				v.Amps[p] = &amps
+			}
+		}
+		views = append(views, v)
+	}
+	return views
+}
