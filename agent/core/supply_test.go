@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -65,6 +66,51 @@ func TestWeekOfTheSupply(t *testing.T) {
 		}
 		if len(weeks) != 1 || !weeks[0].Whole || weeks[0].L1.Intervals != 2 || !weeks[0].End.Equal(monday.Truncate(time.Hour)) {
 			t.Errorf("weeks published: %+v", weeks)
+		}
+	})
+}
+
+// The whole substation without supply, the RTU and its meters on the battery:
+// each phase says so once, and once when it is back (R20).
+func TestSiteLosesItsSupply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(10 * time.Second)
+		dead := func(d time.Duration) {
+			for range d / time.Second {
+				time.Sleep(time.Second)
+				rd := meter.Reading{Way: "W1", At: time.Since(r.start)}
+				for p := range rd.Phase {
+					rd.Phase[p] = meter.PhaseReading{
+						V: meter.Sample[meter.Millivolts]{Quality: meter.Good}, I: meter.Sample[meter.Milliamps]{Quality: meter.Good},
+						P: meter.Sample[meter.Milliwatts]{Quality: meter.Good}, Q: meter.Sample[meter.Millivars]{Quality: meter.Good},
+					}
+				}
+				r.loop.Reading(rd)
+				synctest.Wait()
+			}
+		}
+		edges := func() (raised, cleared []string) {
+			for _, rec := range r.records {
+				var a struct{ Kind, Edge, Phase string }
+				if json.Unmarshal(rec.Body, &a) == nil && a.Kind == "SUPPLY_LOST" {
+					if a.Edge == "raise" {
+						raised = append(raised, a.Phase)
+					} else {
+						cleared = append(cleared, a.Phase)
+					}
+				}
+			}
+			return raised, cleared
+		}
+		dead(10 * time.Second)
+		if raised, cleared := edges(); fmt.Sprint(raised) != "[L1 L2 L3]" || len(cleared) != 0 {
+			t.Errorf("lost: raised %v, cleared %v", raised, cleared)
+		}
+		r.pass(10 * time.Second)
+		if raised, cleared := edges(); fmt.Sprint(raised) != "[L1 L2 L3]" || fmt.Sprint(cleared) != "[L1 L2 L3]" {
+			t.Errorf("back: raised %v, cleared %v", raised, cleared)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/wiring"
 )
 
 // A current transformer the wrong way round is a point of health, and said in
@@ -53,4 +54,26 @@ func TestWiring(t *testing.T) {
 			t.Errorf("after it was turned: %+v", p)
 		}
 	})
+}
+
+func TestWiringHealth(t *testing.T) {
+	red, amber, open := wiring.Finding{Verdict: wiring.Red, Code: "R", Text: "r"}, wiring.Finding{Verdict: wiring.Amber, Code: "A", Text: "a"}, wiring.Finding{Verdict: wiring.Open, Code: "O"}
+	tests := []struct {
+		name     string
+		findings []wiring.Finding
+		want     meter.HealthPoint
+	}{
+		{"green", nil, meter.HealthPoint{State: meter.HealthOK}},
+		{"not judged yet", []wiring.Finding{open}, meter.HealthPoint{State: meter.HealthOK}},
+		{"amber", []wiring.Finding{open, amber}, meter.HealthPoint{State: meter.HealthDegraded, Code: "A", Detail: "a"}},
+		{"the worst is told", []wiring.Finding{amber, red}, meter.HealthPoint{State: meter.HealthFault, Code: "R", Detail: "r"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.want.ID = "wiring/W1"
+			if got := wiringHealth(&wiring.Report{Way: "W1", Findings: tt.findings}); got != tt.want {
+				t.Errorf("%+v, want %+v", got, tt.want)
+			}
+		})
+	}
 }

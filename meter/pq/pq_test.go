@@ -311,6 +311,23 @@ func TestFlaggedIntervalsAreNotRemoved(t *testing.T) {
 	}
 }
 
+// A clock that was days ahead within the week: what was noted stays, and is not
+// noted twice.
+func TestStepBackWithinTheWeek(t *testing.T) {
+	m := New(Config{})
+	tuesday := monday.AddDate(0, 0, 1)
+	fill(m, tuesday, Interval, 240)
+	fill(m, tuesday.AddDate(0, 0, 3), Interval, 242)
+	advance(m, tuesday.AddDate(0, 0, 3).Add(Interval+grace))
+	advance(m, tuesday)
+	fill(m, tuesday, Interval, 200)
+	fill(m, tuesday.Add(Interval), Interval, 244)
+	advance(m, tuesday.Add(2*Interval+grace))
+	if r, _ := m.Report(); r.Phase[0].Intervals != 3 || r.Phase[0].Min != 240_000 || r.Phase[0].Max != 244_000 {
+		t.Errorf("%+v", *r.Phase[0])
+	}
+}
+
 func TestClockSteps(t *testing.T) {
 	m := New(Config{})
 	fill(m, monday, 2*Interval, 240)

@@ -170,6 +170,7 @@ func TestGenerationNotKnown(t *testing.T) {
 		{"reversed, the neutral proves it", board{right.current, [meter.Phases]bool{1: true}}, Unknown, true, 31 * time.Minute, Red, Reversed, "swap the two leads of the CT on L2 of W3"},
 		{"reversed, on a way with generation: the neutral proves it", board{right.current, [meter.Phases]bool{1: true}}, Some, true, 31 * time.Minute, Red, Reversed, "L2"},
 		{"reversed, on a way with generation, without a neutral", board{right.current, [meter.Phases]bool{1: true}}, Some, false, 25 * time.Hour, Amber, CannotTell, "look at the board"},
+		{"exchanged and reversed, a night, as generation could make it", board{[meter.Phases]int{1, 0, 2}, [meter.Phases]bool{1: true}}, Unknown, false, 9 * time.Hour, Amber, CannotTell, "swap the two leads of the CT that is connected as L2"},
 		{"exchanged, half an hour", board{[meter.Phases]int{1, 0, 2}, [meter.Phases]bool{}}, Unknown, false, 31 * time.Minute, Amber, CannotTell, "L1 measures the current of L2, L2 measures the current of L1"},
 		{"exchanged, a night", board{[meter.Phases]int{1, 0, 2}, [meter.Phases]bool{}}, Unknown, false, 9 * time.Hour, Red, Exchanged, "exchange them"},
 		{"right", right, Unknown, true, 25 * time.Hour, Green, "", ""},
@@ -187,6 +188,20 @@ func TestGenerationNotKnown(t *testing.T) {
 				t.Errorf("%+v, want %v %s with %q", r, tt.want, tt.code, tt.has)
 			}
 		})
+	}
+}
+
+// Twenty hours of light are not a day and a night.
+func TestDaylightProvesNothing(t *testing.T) {
+	none := func() float64 { return 0 }
+	for hours, want := range map[int]Verdict{20: Amber, 23: Red} {
+		c := New(Config{Way: "W3"})
+		play(c, board{right.current, [meter.Phases]bool{2: true}}, evening.Add(8*time.Hour), time.Duration(hours)*time.Hour, none, func(time.Time) feeder {
+			return feeder{amps: [meter.Phases]float64{60, 90, 80}}
+		})
+		if r := c.Judge(); r.Verdict != want {
+			t.Errorf("%d hours from two in the morning: %+v", hours, r)
+		}
 	}
 }
 
