@@ -17,9 +17,13 @@ func TestWiring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.end()
-		r.loop.Config.Ways[0].Generation = "none"
-		r.loop.wiring = nil
-		r.loop.buildWiring(0)
+		if err := r.loop.Ask(t.Context(), func(l *Loop) {
+			l.Config.Ways[0].Generation = "none"
+			l.wiring = nil
+			l.buildWiring(0)
+		}); err != nil {
+			t.Fatal(err)
+		}
 		play := func(sign int64, d time.Duration) {
 			for range d / time.Second {
 				time.Sleep(time.Second)
