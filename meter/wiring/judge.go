@@ -136,14 +136,12 @@ func (c *Check) turns(minutes []minute, least int, counts func(*minute) bool) (i
 
 func (c *Check) judgeAngles(r *Report) {
 	is, clear, seen := c.turns(c.recent.minutes, enough, always)
-	plain, every, some := true, true, false
+	some := false
 	for p, has := range c.cfg.Phases {
 		if !has {
 			continue
 		}
-		every, some = every && seen[p], some || seen[p]
-		plain = plain && (!seen[p] || share(c.recent.minutes, enough, func(m *minute) bool { return c.loaded(m, p) },
-			func(m *minute) bool { return natural(int64(m.p[p]), int64(m.q[p])) }))
+		some = some || seen[p]
 		if !seen[p] {
 			c.quiet(r, p)
 		}
@@ -151,7 +149,7 @@ func (c *Check) judgeAngles(r *Report) {
 	switch {
 	case !some:
 		return
-	case plain:
+	case c.plain(c.recent.minutes, enough, seen, always):
 		for p := range seen {
 			if seen[p] && (!clear[p] || is[p] != 0) {
 				r.add(Amber, OddFactor, "the power factor of %s of %s is unusual; nothing is proven by it", name(p), r.Way)
@@ -254,10 +252,22 @@ func (c *Check) proven(is [meter.Phases]turn, seen [meter.Phases]bool, code stri
 	for p := range is {
 		leads = leads || seen[p] && (is[p] == 4 || is[p] == 5)
 	}
-	if leads && c.holds(c.spread.minutes, enoughDark, is, seen, (*minute).dark) {
+	if leads && seen == c.cfg.Phases && c.holds(c.spread.minutes, enoughDark, is, seen, (*minute).dark) &&
+		!c.plain(c.spread.minutes, enoughDark, seen, (*minute).dark) {
 		return true, ""
 	}
 	return false, "a night of it may prove it, or generation: none in the site file"
+}
+
+// plain reports whether all phases that were seen have angles that loads can have.
+func (c *Check) plain(minutes []minute, least int, seen [meter.Phases]bool, counts func(*minute) bool) bool {
+	for p := range seen {
+		if seen[p] && !share(minutes, least, func(m *minute) bool { return c.loaded(m, p) && counts(m) },
+			func(m *minute) bool { return natural(int64(m.p[p]), int64(m.q[p])) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // holds reports whether the minutes that count show the same turns.

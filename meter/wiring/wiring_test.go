@@ -205,6 +205,23 @@ func TestDaylightProvesNothing(t *testing.T) {
 	}
 }
 
+// A leading load that a little sunshine turns over the edge by day, with the
+// other phases idle: at night it is a load as any other, and that proves nothing.
+// This was red once.
+func TestLeadingLoadUnderALittleSun(t *testing.T) {
+	c := New(Config{Way: "W3"})
+	play(c, right, evening.Add(20*time.Hour), 22*time.Hour, func() float64 { return 0 }, func(at time.Time) feeder {
+		f := feeder{amps: [meter.Phases]float64{1, 30, 1}, lag: [meter.Phases]float64{0, -40, 0}}
+		if h := at.Hour(); h >= 9 && h < 17 {
+			f.fed[1] = 8
+		}
+		return f
+	})
+	if r := c.Judge(); r.Verdict == Red {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestRightWaysAreNeverRed: whatever is drawn, and fed in where it may be, a way
 // that is connected right is not red. What feeds in at night must be known to the
 // site file.
