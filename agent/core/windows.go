@@ -3,6 +3,7 @@ package core
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -32,11 +33,14 @@ func (l *Loop) settings(id string) string {
 			continue
 		}
 		w.Name = ""
-		fmt.Fprintf(sum, "%+v\n", w)
+		said := []any{w}
 		for _, m := range l.Config.Meters {
 			if m.ID == w.Meter {
-				fmt.Fprintf(sum, "%+v\n", m)
+				said = append(said, m)
 			}
+		}
+		if err := json.NewEncoder(sum).Encode(said); err != nil {
+			panic(fmt.Sprintf("settings of way %s: %v", w.ID, err)) // plain structs always encode
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8])
