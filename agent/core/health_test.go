@@ -20,6 +20,7 @@ type healthOf struct {
 func (r *rig) published() (h healthOf) {
 	r.t.Helper()
 	synctest.Wait()
+	defer r.meet()
 	if err := json.Unmarshal(r.retained["lv/v1/S1/up/health"], &h); err != nil {
 		r.t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ func TestWiring(t *testing.T) {
 		}
 		play := func(sign int64, d time.Duration) {
 			for range d / time.Second {
+				r.meet()
 				time.Sleep(time.Second)
 				rd := meter.Reading{Way: "W1", At: time.Since(r.start)}
 				for p := range rd.Phase {
