@@ -23,7 +23,7 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/recorder", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
 	"agent/cli":                {"agent", "agent/credentials", "agent/socket", "configs"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
@@ -32,6 +32,7 @@ var below = map[string][]string{
 	"agent/message":            {"meter"},
 	"agent/ledger":             {"agent/message"},
 	"agent/outbox":             {"agent/ledger", "agent/message", "agent/uplink", "buffer", "configs"},
+	"agent/recorder":           {"agent/message", "meter", "meter/flight"},
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
 	"agent/uplink":             {"agent/message"},
@@ -46,6 +47,7 @@ var below = map[string][]string{
 	"meter":                    {},
 	"meter/alarm":              {"meter"},
 	"meter/fixed":              {},
+	"meter/flight":             {"meter"},
 	"meter/loading":            {"meter", "meter/fixed"},
 	"meter/metertest":          {"meter"},
 	"meter/modbus":             {"meter"},
@@ -58,7 +60,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/ledger", "agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/ledger", "agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

@@ -27,6 +27,7 @@ import (
 	"lvagent/agent/message"
 	"lvagent/agent/outbox"
 	"lvagent/agent/poll"
+	"lvagent/agent/recorder"
 	"lvagent/agent/socket"
 	"lvagent/agent/statefile"
 	"lvagent/agent/uplink"
@@ -54,6 +55,8 @@ type Agent struct {
 	saver  *statefile.Saver
 	buses  []*poll.Bus
 	status message.Status
+
+	recorder *recorder.Recorder // nil: the site wants none
 }
 
 // Options are what an agent is given besides its site.
@@ -101,13 +104,15 @@ func New(site *Site, o Options) (*Agent, error) {
 	a.buildUplink()
 	a.saver = statefile.NewSaver(file, a.log, func(v uint64) { a.loop.Saved(v) })
 	outputs := a.buildBuses()
-	a.loop = core.New(core.Options{
+	options := core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
 		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires,
 		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs,
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
 		Alive: func() { a.notify("WATCHDOG=1") },
-	})
+	}
+	a.recorded(&options)
+	a.loop = core.New(options)
 	return a, nil
 }
 
@@ -214,6 +219,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	var records, fetches *part
+	if a.recorder != nil {
+		records = start("flight recorder", a.recorder.Run)
+		fetches = start("flight recorder's readers", a.serveRecorded)
+	}
 	a.notify("READY=1")
 
 	<-ctx.Done()
@@ -223,6 +233,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	err = errors.Join(err, loop.stop()) // brings the outputs to rest, over buses that still run
 	for _, p := range polls {
 		err = errors.Join(err, p.stop())
+	}
+	if a.recorder != nil {
+		err = errors.Join(err, fetches.stop(), records.stop())
 	}
 	err = errors.Join(err, save.stop())
 	err = errors.Join(err, link.stop())

@@ -114,6 +114,13 @@ func (c *Config) validateAlarms(s *Source) {
 	s.spanOf("live.before", c.Live.Before, time.Millisecond, 10*time.Minute)
 	s.spanOf("live.tail", c.Live.Tail, time.Millisecond, time.Hour)
 	s.spanOf("live.gap", c.Live.Gap, 10*time.Millisecond, time.Hour)
+	r := c.Recorder
+	s.between("recorder.max_mb", r.MaxMB, 1, 4096)
+	s.spanOf("recorder.keep", r.Keep, time.Hour, 365*24*time.Hour)
+	s.spanOf("recorder.keep_few", r.KeepFew, time.Hour, r.Keep)
+	s.between("recorder.few_customers", r.Few, 0, 100_000)
+	s.spanOf("recorder.after", r.After, time.Second, time.Hour)
+	s.spanOf("recorder.every", r.Every, 100*time.Millisecond, time.Minute)
 	s.between("live.per_second", c.Live.PerSecond, 1, 1000)
 	s.between("live.burst", c.Live.Burst, 1, 100_000)
 }
@@ -356,4 +363,16 @@ func (c *Config) Conditions(way string, has [meter.Phases]bool, poll time.Durati
 		}
 	}
 	return out
+}
+
+// FewCustomers returns the ways of which readings are personal data. Of one that
+// the file says nothing about it is taken that there are enough.
+func (c *Config) FewCustomers() map[string]bool {
+	few := map[string]bool{}
+	for _, w := range c.Ways {
+		if w.Customers > 0 && w.Customers < c.Recorder.Few {
+			few[w.ID] = true
+		}
+	}
+	return few
 }

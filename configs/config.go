@@ -39,6 +39,7 @@ type Config struct {
 	Alarms   []Alarm  `mapstructure:"alarms" doc:"Thresholds and conditions, where they differ from the defaults."`
 	Defaults bool     `mapstructure:"default_thresholds" doc:"Whether the thresholds that every site should have are there without being written; see docs/alarms.md. An entry of alarms for the same way, phase, quantity and kind replaces one."`
 	Nuisance Nuisance `mapstructure:"nuisance" doc:"When alarms come too often, one by one or all together."`
+	Recorder Recorder `mapstructure:"recorder" doc:"The flight recorder: every reading from around alarms, kept for somebody who asks later."`
 	Live     Live     `mapstructure:"live" doc:"Real-time readings while an alarm stands."`
 	Groups   []Group  `mapstructure:"groups" doc:"Charging groups: what one output limits."`
 	Failsafe Failsafe `mapstructure:"failsafe" doc:"What holds when the centre is silent."`
@@ -156,6 +157,17 @@ type Nuisance struct {
 	ChatterStable time.Duration `mapstructure:"chatter_stable" doc:"How long a chattering alarm must be on one side to count as stable."`
 	FloodRaises   int           `mapstructure:"flood_raises" doc:"More raises than this at the site within flood_within are a flood: they are marked, and ALARM_FLOOD is raised."`
 	FloodWithin   time.Duration `mapstructure:"flood_within" doc:"See flood_raises."`
+}
+
+// Recorder is how the readings from around alarms are kept.
+type Recorder struct {
+	Enabled bool          `mapstructure:"enabled" doc:"Whether there is one."`
+	MaxMB   int           `mapstructure:"max_mb" doc:"Most that it may take on disk, in MB; an eighth of it for ways with few customers."`
+	Keep    time.Duration `mapstructure:"keep" doc:"Age at which readings are deleted."`
+	Few     int           `mapstructure:"few_customers" doc:"A way with fewer customers than this has personal data: keep_few counts instead."`
+	KeepFew time.Duration `mapstructure:"keep_few" doc:"Age at which readings of ways with few customers are deleted."`
+	After   time.Duration `mapstructure:"after" doc:"How long readings are kept on after an alarm; from before it, those of live.before."`
+	Every   time.Duration `mapstructure:"every" doc:"Shortest distance of the readings that are kept."`
 }
 
 // Live is what is published in real time while an alarm stands.
@@ -315,6 +327,7 @@ func Default() Config {
 		Log:      Log{Level: "info", Format: "auto"},
 		Defaults: true,
 		Nuisance: Nuisance{ChatterRaises: 3, ChatterWithin: time.Minute, ChatterStable: 5 * time.Minute, FloodRaises: 10, FloodWithin: 10 * time.Minute},
+		Recorder: Recorder{Enabled: true, MaxMB: 32, Keep: 28 * 24 * time.Hour, Few: 5, KeepFew: 24 * time.Hour, After: 5 * time.Minute, Every: time.Second},
 		Live:     Live{Heartbeat: 10 * time.Second, Before: time.Minute, Tail: time.Minute, Gap: time.Second, PerSecond: 10, Burst: 600},
 	}
 }

@@ -41,7 +41,7 @@ centre falls silent.`,
 	root.SetErr(stderr)
 	root.SetArgs(args)
 	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand(), enrolCommand())
-	root.AddCommand(shelveCommand(), ackCommand(), ledgerCommand())
+	root.AddCommand(shelveCommand(), ackCommand(), ledgerCommand(), exportCommand())
 
 	ran := false
 	for _, c := range root.Commands() {

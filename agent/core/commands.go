@@ -51,6 +51,10 @@ func (l *Loop) take(in uplink.Inbound) {
 			l.refuse(&c, message.Code(failsafe.Stale), "it came after it expired")
 			return
 		}
+		if way, is := message.RecordedWay(body.Stream); is && !body.Since.IsZero() {
+			l.resendRecorded(&c, way, &body)
+			return
+		}
 		l.Outbox.Resend(outbox.Resend{ID: c.ID, Stream: body.Stream, G: body.Generation,
 			From: body.From, To: body.To, Since: body.Since, Until: body.Until})
 	case message.Telemetry:

@@ -77,7 +77,8 @@ type Options struct {
 	Alive   func() // called at the end of each complete cycle: feeds the watchdog
 	Log     *slog.Logger
 
-	Recorder Recorder // nil: none
+	Recorder Recorder          // nil: none
+	Fetch    func(Wanted) bool // asks the recorder's files; false: too many wait; nil: there are none
 }
 
 // How often things are done that nobody waits for.

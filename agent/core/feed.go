@@ -58,6 +58,7 @@ func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phase
 		live: alarm.NewLive(alarm.LiveConfig{
 			Poll: poll, Rating: max(rating[0], rating[1], rating[2]), Budget: &l.budget,
 			Heartbeat: live.Heartbeat, Before: live.Before, Tail: live.Tail, Gap: live.Gap,
+			KeepAfter: l.Config.Recorder.After, KeepEvery: l.Config.Recorder.Every,
 		}),
 	})
 	l.loads = append(l.loads, failsafe.Load{Way: id})

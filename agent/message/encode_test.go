@@ -126,6 +126,7 @@ func TestGoldens(t *testing.T) {
 		"alarmstate":      AppendAlarmState(nil, agent, "W3", instant, []meter.Alarm{*alarm(), *condition, *latched}, []meter.Shelf{*shelf}),
 		"alarmstate-none": AppendAlarmState(nil, agent, "W3", instant, nil, nil),
 		"live":            Seal(nil, AppendLive(nil, agent, &LiveReading{T: instant, Alarm: "W3.L1.i.hi", Reading: reading}), LiveStream("W3"), 91, 1),
+		"recorded":        Seal(nil, AppendRecorded(nil, agent, "W3", []Recorded{{instant, *reading}, {instant.Add(time.Second), meter.Reading{}}}), RecordStream("W3"), 3, 1),
 		"gap":             Seal(nil, AppendGap(nil, agent, &Gap{Stream: "live/W3", From: 81, To: 90, Count: 10, Why: "QUOTA", T: instant}), GapStream, 3, 1),
 		"gap-due": Seal(nil, AppendGap(nil, agent, &Gap{Stream: "hh/W3", From: 81, To: 90, Count: 10, Why: "QUOTA", T: instant,
 			Since: start, Until: start.Add(5 * time.Hour)}), GapStream, 4, 1),

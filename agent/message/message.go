@@ -53,6 +53,7 @@ const (
 	halfHourPrefix = "hh/"
 	alarmPrefix    = "alarm/"
 	livePrefix     = "live/"
+	recordPrefix   = "rec/"
 )
 
 // HalfHourStream returns the stream of a way's half-hour records.
@@ -64,6 +65,13 @@ func AlarmStream(way string) string { return alarmPrefix + way }
 
 // LiveStream returns the stream of a way's live readings.
 func LiveStream(way string) string { return livePrefix + way }
+
+// RecordStream returns the stream of a way's readings that somebody asked the
+// flight recorder for.
+func RecordStream(way string) string { return recordPrefix + way }
+
+// RecordedWay returns the way of such a stream.
+func RecordedWay(stream string) (way string, is bool) { return strings.CutPrefix(stream, recordPrefix) }
 
 // ClassOf returns the class of a stream. A stream it does not know has time.
 func ClassOf(stream string) Class {
@@ -89,13 +97,15 @@ const (
 )
 
 // Late reports whether a record of stream that was due at the time at is late.
-// Streams that have no live topic are never late.
+// Streams that have no live topic are never late, but what was recorded always is.
 func Late(stream string, at, now time.Time) bool {
 	switch {
 	case strings.HasPrefix(stream, halfHourPrefix):
 		return now.Sub(at) > HalfHourLate
 	case strings.HasPrefix(stream, alarmPrefix), strings.HasPrefix(stream, livePrefix):
 		return now.Sub(at) > EventLate
+	case strings.HasPrefix(stream, recordPrefix):
+		return true // it is never of the present
 	default:
 		return false
 	}

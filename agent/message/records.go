@@ -274,19 +274,7 @@ func AppendLive(dst []byte, agent string, l *LiveReading) []byte {
 	w.instant("t", l.T)
 	w.flag("pre", l.Before)
 	w.known("alarm", l.Alarm)
-	suspect := false
-	for i := range r.Phase {
-		p := &r.Phase[i]
-		w.open(meter.Phase(i).String())
-		suspect = sample(&w, "v", p.V, tenths) || suspect
-		suspect = sample(&w, "i", p.I, tenths) || suspect
-		suspect = sample(&w, "p", p.P, whole) || suspect
-		suspect = sample(&w, "q", p.Q, whole) || suspect
-		w.shut()
-	}
-	w.open("N")
-	suspect = sample(&w, "i", r.Neutral, tenths) || suspect
-	w.shut()
+	suspect := w.values(r)
 	w.openArray("flags")
 	if suspect {
 		w.text("", "SUSPECT")
@@ -294,6 +282,47 @@ func AppendLive(dst []byte, agent string, l *LiveReading) []byte {
 	w.shutArray()
 	w.shut()
 	return w.b
+}
+
+// Recorded is one reading of the flight recorder.
+type Recorded struct {
+	T       time.Time
+	Reading meter.Reading
+}
+
+// AppendRecorded appends readings of a way that somebody asked for, without their
+// number (R3).
+func AppendRecorded(dst []byte, agent, way string, readings []Recorded) []byte {
+	w := head(dst, agent)
+	w.text("way", way)
+	w.openArray("readings")
+	for i := range readings {
+		w.open("")
+		w.instant("t", readings[i].T)
+		suspect := w.values(&readings[i].Reading)
+		w.flag("suspect", suspect)
+		w.shut()
+	}
+	w.shutArray()
+	w.shut()
+	return w.b
+}
+
+// values writes the values of a reading and reports whether one is suspect.
+func (w *writer) values(r *meter.Reading) (suspect bool) {
+	for i := range r.Phase {
+		p := &r.Phase[i]
+		w.open(meter.Phase(i).String())
+		suspect = sample(w, "v", p.V, tenths) || suspect
+		suspect = sample(w, "i", p.I, tenths) || suspect
+		suspect = sample(w, "p", p.P, whole) || suspect
+		suspect = sample(w, "q", p.Q, whole) || suspect
+		w.shut()
+	}
+	w.open("N")
+	suspect = sample(w, "i", r.Neutral, tenths) || suspect
+	w.shut()
+	return suspect
 }
 
 // sample writes a value or null and reports whether the value is suspect.
