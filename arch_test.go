@@ -24,7 +24,7 @@ var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
 	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/recorder", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/credentials", "agent/socket", "configs"},
+	"agent/cli":                {"agent", "agent/credentials", "agent/socket", "configs", "meter/modbus"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
 	"agent/clock":              {"meter"},

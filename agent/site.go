@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"lvagent/agent/credentials"
 	"lvagent/agent/message"
@@ -97,35 +95,14 @@ func Prepare(file string) (*Site, []configs.Fault) {
 	return s, faults
 }
 
-// loadProfile reads the profile of meter i: a shipped one by its id, or a file
-// beside the site file.
-func (s *Site) loadProfile(src *configs.Source, i int, name, folder string) (faults []configs.Fault) {
+// loadProfile reads the profile of meter i.
+func (s *Site) loadProfile(src *configs.Source, i int, name, folder string) []configs.Fault {
 	if name == "" || s.profiles[name] != nil {
 		return nil
 	}
-	at := fmt.Sprintf("meters[%d].profile", i)
-	file, text, err := "meters/"+name+".yaml", []byte(nil), error(nil)
-	if strings.HasSuffix(name, ".yaml") {
-		file = name
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(folder, file)
-		}
-		text, err = os.ReadFile(file)
-	} else {
-		text, err = configs.Profiles.ReadFile(path.Clean(file))
-		if err != nil {
-			err = fmt.Errorf("there is no shipped profile %q; shipped are %s", name, strings.Join(configs.ProfileIDs(), ", "))
-		}
-	}
-	if err != nil {
-		return []configs.Fault{src.Fault(at, "%v", err)}
-	}
-	p, wrong := modbus.ParseProfile(text)
-	if len(wrong) == 0 {
-		wrong = p.CheckVectors()
-	}
-	for _, f := range wrong {
-		faults = append(faults, configs.Fault{File: file, Line: f.Line, Path: f.Path, Message: f.Message})
+	p, file, faults := Profile(name, folder)
+	if file == "" {
+		return []configs.Fault{src.Fault(fmt.Sprintf("meters[%d].profile", i), "%s", faults[0].Message)}
 	}
 	s.profiles[name] = p
 	return faults

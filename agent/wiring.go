@@ -40,6 +40,9 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 	for i := range s.Config.Ways {
 		w := &s.Config.Ways[i]
 		m, p := s.meterOf(w)
+		if m != nil && configs.IsSPI(m.URL) {
+			faults = append(faults, frontEndWiring(src, i, w)...)
+		}
 		if p == nil {
 			continue
 		}
@@ -67,6 +70,24 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 				faults = append(faults, src.Fault(fmt.Sprintf("alarms[%d].quantity", i),
 					"the neutral current of way %s is not measured, and a derived one misses the third harmonics: it can have no alarm", id))
 			}
+		}
+	}
+	return faults
+}
+
+// frontEndWiring finds keys that say nothing of a front end: it measures one way,
+// and its ratios are those of its calibration.
+func frontEndWiring(src *configs.Source, i int, w *configs.Way) (faults []configs.Fault) {
+	for _, k := range []struct {
+		key   string
+		given bool
+	}{
+		{"channel", w.Channel != 1},
+		{"ct_ratio", w.CT > 0}, {"vt_ratio", w.VT > 0}, {"neutral_ct_ratio", w.NeutralCT > 0}, {"neutral", w.Neutral != ""},
+	} {
+		if k.given {
+			faults = append(faults, src.Fault(fmt.Sprintf("ways[%d].%s", i, k.key),
+				"way %s: says nothing of a front end on an SPI bus; its calibration file does", w.ID))
 		}
 	}
 	return faults

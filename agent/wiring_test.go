@@ -86,6 +86,20 @@ func TestWiringThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// The ratios of a front end are in its calibration file.
+func TestWiringOfAFrontEnd(t *testing.T) {
+	_, faults := prepare(t, strings.NewReplacer(
+		`url: "tcp://127.0.0.1:1502", unit: 1, profile: socomec-digiware`, `url: "spi:///dev/spidev0.0", calibration: none.yaml`,
+		"channel: 2, rating_a: 300, invert: [L2], phase_map: [L2, L3, L1], neutral: measured", "channel: 2, rating_a: 300, invert: [L2], ct_ratio: 60",
+	).Replace(wired))
+	got := strings.Join(faults, "\n")
+	for _, want := range []string{"7: ways[1].channel: way W2: says nothing of a front end", "7: ways[1].ct_ratio: way W2: says nothing of a front end"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+}
+
 // A profile beside the site file says how often its meter takes new values.
 func TestPollFasterThanTheMeter(t *testing.T) {
 	text, err := os.ReadFile("../configs/meters/abb-b23.yaml")

@@ -21,6 +21,7 @@ import (
 
 	"lvagent/agent"
 	"lvagent/configs"
+	"lvagent/meter/modbus"
 )
 
 // errFault says that a fault was found and printed.
@@ -44,7 +45,12 @@ centre falls silent.`,
 	root.AddCommand(shelveCommand(), ackCommand(), ledgerCommand(), exportCommand())
 
 	ran := false
+	root.AddCommand(profileCommand())
+	var all []*cobra.Command
 	for _, c := range root.Commands() {
+		all = append(append(all, c), c.Commands()...)
+	}
+	for _, c := range all {
 		inner := c.RunE
 		c.RunE = func(cmd *cobra.Command, args []string) error {
 			ran = true
@@ -177,20 +183,25 @@ does not have.`,
 }
 
 func schemaCommand() *cobra.Command {
-	var markdown bool
+	var markdown, profile bool
 	c := &cobra.Command{
 		Use:   "schema",
-		Short: "Print the JSON Schema of the site file",
+		Short: "Print the JSON Schema of the site file or of meter profiles",
 		Long: `Prints the JSON Schema of the site file, with which an editor completes and checks
-it, or with --markdown the same as a table for people.`,
-		Example: "  lvagent schema > site.schema.json",
+it, or with --markdown the same as a table for people. With --profile it is that of
+meter profiles.`,
+		Example: "  lvagent schema > site.schema.json\n  lvagent schema --profile > profile.schema.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			reference, schema := configs.Reference, configs.Schema
+			if profile {
+				reference, schema = modbus.Reference, modbus.Schema
+			}
 			if markdown {
-				fmt.Fprint(cmd.OutOrStdout(), configs.Reference())
+				fmt.Fprint(cmd.OutOrStdout(), reference())
 				return nil
 			}
-			text, err := configs.Schema()
+			text, err := schema()
 			if err != nil {
 				return err
 			}
@@ -199,6 +210,7 @@ it, or with --markdown the same as a table for people.`,
 		},
 	}
 	c.Flags().BoolVar(&markdown, "markdown", false, "print a table instead")
+	c.Flags().BoolVar(&profile, "profile", false, "of meter profiles")
 	return c
 }
 

@@ -232,17 +232,19 @@ func TestRatioThatChanges(t *testing.T) {
 		{"not configured, then changed", func(u *metertest.Unit) { u.SetHolding(1020, 600) }, 0, true},
 		{"secondary changed", func(u *metertest.Unit) { u.SetHolding(1021, 1) }, 60, true},
 		{"to nothing", func(u *metertest.Unit) { u.SetHolding(1021, 0) }, 0, true},
+		{"nothing from the start", func(u *metertest.Unit) { u.SetHolding(1020, 0) }, 0, false},
+		{"infinite from the start", func(u *metertest.Unit) { u.SetHolding(1021, 0) }, 0, false},
 		{"never as configured", func(*metertest.Unit) {}, 40, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t, parsed(t, known), Setup{CT: tt.configured}, knownImage)
 			if tt.good {
 				b.all("at first", b.read(), meter.Good, 0)
-				tt.set(b.unit)
 				b.now += recheck
 			}
+			tt.set(b.unit)
 			b.all("changed", b.read(), meter.Missing, meter.Mismatch)
-			if !strings.Contains(b.log.String(), "ct ratio of the meter is") {
+			if !strings.Contains(b.log.String(), "ct ratio of the meter is ") {
 				t.Errorf("the log does not say why:\n%s", &b.log)
 			}
 			if tt.good {

@@ -219,7 +219,7 @@ var imageShape = groupOf(
 var wantShape = func() *shape {
 	s := groupOf()
 	for _, name := range quantityNames {
-		s.keys = append(s.keys, key{name, listOf(textShape), false, "One for each phase; one for a quantity without phases."})
+		s.keys = append(s.keys, key{name, listOf(&shape{is: aValue}), false, "One for each phase; one for a quantity without phases."})
 	}
 	return s
 }()

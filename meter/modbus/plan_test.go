@@ -121,6 +121,21 @@ func TestPlanIsTheCheapest(t *testing.T) {
 	})
 }
 
+// V, I, P and Q in one request are worth a request more.
+func TestPlanKeepsTheCoreTogether(t *testing.T) {
+	at := func(slot int, addr, size uint16, core bool) want {
+		return want{part: part{slot: slot, addr: addr, layout: layout{kind: bitfield, size: size}}, fc: 3, core: core}
+	}
+	got := plan([]want{at(0, 0, 1, false), at(1, 8, 4, true), at(2, 12, 4, true), at(3, 23, 1, false)}, &limits{maxRegs: 14, maxGap: 20})
+	var requests [][2]uint16
+	for _, b := range got {
+		requests = append(requests, [2]uint16{b.addr, b.n})
+	}
+	if want := [][2]uint16{{0, 1}, {8, 8}, {23, 1}}; !slices.Equal(requests, want) {
+		t.Errorf("requests %v, want %v; {0 12} and {12 12} would part the core", requests, want)
+	}
+}
+
 func TestTogetherAtTheEdge(t *testing.T) {
 	at := func(fc uint8, addr uint16, k kind) want {
 		return want{part: part{addr: addr, layout: lay(k, "ABCD")}, fc: fc}

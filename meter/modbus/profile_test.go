@@ -2,10 +2,14 @@ package modbus
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"lvagent/meter"
 )
 
 const shippedProfile = "../../configs/meters/eastron-sdm630.yaml"
@@ -154,9 +158,8 @@ func TestFaultsOfAProfile(t *testing.T) {
 }
 
 func FuzzParseProfile(f *testing.F) {
-	f.Add([]byte(small))
-	if source, err := os.ReadFile(shippedProfile); err == nil {
-		f.Add(source)
+	for _, source := range []string{small, known, talks, everything} {
+		f.Add([]byte(source))
 	}
 	f.Add([]byte("registers: [{quantity: v, addr: 1}]\nvectors: {}"))
 	f.Add([]byte("&a [*a]"))
@@ -168,9 +171,64 @@ func FuzzParseProfile(f *testing.F) {
 		if p == nil {
 			return
 		}
-		for _, b := range p.Blocks() {
-			if b.N == 0 || b.N > maxRegisters || uint32(b.Addr)+uint32(b.N) > 1<<16 || (b.Function != 3 && b.Function != 4) {
+		for _, b := range p.requests {
+			if b.n == 0 || b.n > p.limits.maxRegs || uint32(b.addr)+uint32(b.n) > 1<<16 || (b.fc != 3 && b.fc != 4) {
 				t.Errorf("request %+v", b)
+			}
+		}
+		for n := range p.channels {
+			if got := p.PlanOf(n + 1); len(got.Poll) == 0 {
+				t.Errorf("way %d is not read", n+1)
+			}
+		}
+	})
+}
+
+// Whatever a meter of a shipped profile answers: each sample is a value in range
+// or none with a reason, and never both.
+func FuzzReading(f *testing.F) {
+	all := shippedFiles(f)
+	names := slices.Sorted(maps.Keys(all))
+	for i, name := range names {
+		for _, v := range all[name].vectors {
+			var octets []byte
+			for _, im := range v.words {
+				for _, w := range im.words {
+					octets = append(octets, byte(w>>8), byte(w))
+				}
+			}
+			f.Add(uint8(i), uint8(v.setup.Channel), octets)
+		}
+	}
+	f.Fuzz(func(t *testing.T, which, way uint8, octets []byte) {
+		p := all[names[int(which)%len(names)]]
+		s := Setup{Channel: 1 + int(way)%len(p.channels), Invert: [3]bool{way&0x40 != 0}, Neutral: Neutral(way >> 6)}
+		d := newDecoder(p, s)
+		ch := p.channel(s.Channel)
+		for _, fast := range []bool{true, false} {
+			blocks := ch.slow
+			if fast {
+				blocks = ch.fast
+			}
+			d.forget(meter.NoAnswer)
+			for i := range blocks {
+				words := make([]uint16, blocks[i].n)
+				for j := range words {
+					if len(octets) >= 2 {
+						words[j] = uint16(octets[0])<<8 | uint16(octets[1])
+						octets = octets[2:]
+					}
+				}
+				d.take(&blocks[i], words)
+			}
+			d.decode(fast)
+			for q := range d.out {
+				for ph, c := range d.out[q] {
+					missing := c.quality == meter.Missing
+					if missing && (c.value != 0 || c.why == 0) || !missing && math.Abs(float64(c.value)) > table[q].high {
+						t.Errorf("%s %s of L%d: %+v", p.id, quantity(q), ph+1, c)
+					}
+				}
 			}
 		}
 	})

@@ -23,13 +23,13 @@ type shape struct {
 type sort uint8
 
 const (
-	anything sort = iota // checked by its reader
-	aWhole
+	aWhole sort = iota + 1
 	aNumber
 	aText // not empty
 	aChoice
 	aDuration
 	aFlag
+	aValue // whole number or reason, checked by its reader
 	aList
 	aGroup
 )
