@@ -32,6 +32,7 @@ import (
 	"lvagent/agent/statefile"
 	"lvagent/agent/uplink"
 	"lvagent/failsafe"
+	"lvagent/meter"
 )
 
 // Version is the agent's version. It is set when it is built.
@@ -196,6 +197,8 @@ func (a *Agent) addBus(name string, link poll.Link, ways []poll.Way) *poll.Bus {
 	bus := poll.NewBus(poll.Config{
 		Name: name, Link: link, Ways: ways, Now: a.now, Align: a.now() - wall.Sub(wall.Truncate(time.Minute)),
 		Deliver: func(r reading) { a.loop.Reading(r) }, Rand: mathrand.Float64, Log: a.log,
+		Supply: func(r meter.SupplyReading) { a.loop.Supply(r) },
+		Point:  core.BusPoint(name), Health: func(p meter.HealthPoint) { a.loop.SetHealth(p) },
 	})
 	a.buses = append(a.buses, bus)
 	return bus

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"lvagent/agent/core"
 	"lvagent/agent/poll"
 	"lvagent/configs"
 	"lvagent/meter/spi"
@@ -92,7 +93,9 @@ func (s *Site) frontEnd(w *configs.Way, m *configs.Meter, log *slog.Logger) *bus
 		Calibration: s.calibrations[m.ID], Log: log, Open: s.openSPI,
 		Map: wiring.Map, Invert: wiring.Invert,
 	})
-	return &busOf{url: m.URL, link: dev, ways: []poll.Way{{Way: w.ID, Every: m.Poll, Source: dev}}}
+	return &busOf{url: m.URL, link: dev, ways: []poll.Way{{
+		Way: w.ID, Every: m.Poll, Source: dev, Supply: dev, Point: core.MeterPoint(m.ID), Range: rangeOf(w),
+	}}}
 }
 
 // Remarks says what is no fault of the site file and yet not as it should be on

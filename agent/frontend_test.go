@@ -147,7 +147,8 @@ func TestAFrontEndIsPolled(t *testing.T) {
 		var readings []meter.Reading
 		bus := poll.NewBus(poll.Config{
 			Name: all[0].url, Link: all[0].link, Ways: all[0].ways, Now: now,
-			Deliver: func(r meter.Reading) { readings = append(readings, r) }, Rand: func() float64 { return 0.5 },
+			Deliver: func(r meter.Reading) { readings = append(readings, r) },
+			Supply:  func(meter.SupplyReading) {}, Rand: func() float64 { return 0.5 },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

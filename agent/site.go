@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"lvagent/agent/core"
 	"lvagent/agent/credentials"
 	"lvagent/agent/message"
 	"lvagent/agent/poll"
@@ -143,10 +144,13 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 			continue
 		}
 		b := on(m.URL)
-		b.ways = append(b.ways, poll.Way{
-			Way: w.ID, Every: m.Poll,
-			Source: modbus.NewMeterAs(b.client, s.profiles[m.Profile], setupOf(&w, &m)),
-		})
+		p := s.profiles[m.Profile]
+		source := modbus.NewMeterAs(b.client, p, setupOf(&w, &m))
+		way := poll.Way{Way: w.ID, Every: m.Poll, Source: source, Point: core.MeterPoint(m.ID), Range: rangeOf(&w)}
+		if len(p.SlowBlocksOf(w.Channel)) > 0 {
+			way.Supply = source
+		}
+		b.ways = append(b.ways, way)
 	}
 	for _, o := range s.outputs {
 		if o.output.Kind == "modbus" {
@@ -187,4 +191,9 @@ func gone(err error) error {
 		return nil
 	}
 	return err
+}
+
+// rangeOf is the current of a way at full load.
+func rangeOf(w *configs.Way) milliamps {
+	return milliamps(configs.Milli(max(w.Rating[0], w.Rating[1], w.Rating[2])))
 }

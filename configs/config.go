@@ -41,6 +41,7 @@ type Config struct {
 	Nuisance Nuisance `mapstructure:"nuisance" doc:"When alarms come too often, one by one or all together."`
 	Recorder Recorder `mapstructure:"recorder" doc:"The flight recorder: every reading from around alarms, kept for somebody who asks later."`
 	Live     Live     `mapstructure:"live" doc:"Real-time readings while an alarm stands."`
+	Health   Health   `mapstructure:"health" doc:"When a part that is not well becomes an alarm."`
 	Groups   []Group  `mapstructure:"groups" doc:"Charging groups: what one output limits."`
 	Failsafe Failsafe `mapstructure:"failsafe" doc:"What holds when the centre is silent."`
 	Buffer   Buffer   `mapstructure:"buffer" doc:"The store on disk."`
@@ -178,6 +179,13 @@ type Live struct {
 	Gap       time.Duration `mapstructure:"gap" doc:"Shortest mean distance of a way's readings."`
 	PerSecond int           `mapstructure:"per_second" doc:"Readings a second of all ways together; the ways in alarm share them equally."`
 	Burst     int           `mapstructure:"burst" doc:"Readings from before alarms that may go out at once; a tenth of per_second comes back each second."`
+}
+
+// Health is when a part that is not well becomes an alarm. What is wrong is
+// published at once in any case.
+type Health struct {
+	OnDelay  time.Duration `mapstructure:"on_delay" doc:"How long a meter or a bus must have a fault."`
+	OffDelay time.Duration `mapstructure:"off_delay" doc:"How long it must be without."`
 }
 
 // Group is a set of charge points that one output limits.
@@ -325,6 +333,7 @@ func Default() Config {
 			Backlog: 20, Selftest: 10 * time.Second, MaxAge: 24 * time.Hour, Failover: 3, Failback: 30 * time.Minute,
 		},
 		Log:      Log{Level: "info", Format: "auto"},
+		Health:   Health{OnDelay: 30 * time.Second, OffDelay: 10 * time.Second},
 		Defaults: true,
 		Nuisance: Nuisance{ChatterRaises: 3, ChatterWithin: time.Minute, ChatterStable: 5 * time.Minute, FloodRaises: 10, FloodWithin: 10 * time.Minute},
 		Recorder: Recorder{Enabled: true, MaxMB: 32, Keep: 28 * 24 * time.Hour, Few: 5, KeepFew: 24 * time.Hour, After: 5 * time.Minute, Every: time.Second},

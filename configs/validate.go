@@ -255,6 +255,8 @@ func (c *Config) validateTimes(s *Source) {
 	if p < 10*time.Second || p > time.Hour || time.Hour%p != 0 {
 		s.add("window.period", "must divide an hour and be 10s to 1h, not %s", p)
 	}
+	s.spanOf("health.on_delay", c.Health.OnDelay, 0, time.Hour)
+	s.spanOf("health.off_delay", c.Health.OffDelay, 0, time.Hour)
 	f := c.Failsafe
 	s.spanOf("failsafe.heartbeat_period", f.HeartbeatPeriod, 100*time.Millisecond, time.Hour)
 	if least := f.HeartbeatPeriod * 7 / 2; f.HeartbeatTimeout < least || f.HeartbeatTimeout > time.Hour {

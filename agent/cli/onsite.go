@@ -86,7 +86,8 @@ type status struct {
 		Age                  float64 `json:"age_s"`
 		Amps                 [3]*float64
 	}
-	Ways []struct {
+	Buses []busStatus
+	Ways  []struct {
 		Way  string
 		Amps [3]*float64
 		Age  float64 `json:"age_s"`
@@ -165,6 +166,7 @@ func (s *status) print(w io.Writer) {
 	for _, r := range s.Reports {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Group, r.Issuer, r.State, amps(r.Amps[0]), amps(r.Amps[1]), amps(r.Amps[2]), s.T.Sub(r.T).Round(time.Second))
 	}
+	s.printBuses(t)
 	s.printHealth(t)
 	t.Flush() // to a writer whose failure shows by itself
 	for _, o := range s.Failsafe.Override {

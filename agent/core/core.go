@@ -294,6 +294,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.tickLoading(now, wall, clock)
 	l.tickWiring(now)
 	l.takeHealth(wall)
+	l.watchHealth(now, wall)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)
 	every := checkpointState

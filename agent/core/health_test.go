@@ -2,6 +2,8 @@ package core
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +85,80 @@ func TestHealthThatStaysIsNotPublished(t *testing.T) {
 		}
 		if h := r.published(); h.State != "kept" {
 			t.Errorf("published again: %+v", h)
+		}
+	})
+}
+
+// A bus that stays down is one alarm, raised once and cleared once; a short
+// absence is none.
+func TestBusThatStaysDownIsAnAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		const url = "tcp://127.0.0.1:1502"
+		say := func(state meter.HealthState, code string) {
+			r.loop.SetHealth(meter.HealthPoint{ID: BusPoint(url), State: state, Code: code})
+		}
+		edges := func() (of []string) {
+			for _, e := range r.edges("_site") {
+				if strings.Contains(e, "BUS_") {
+					of = append(of, e)
+				}
+			}
+			return of
+		}
+		say(meter.HealthFault, "BUS_DOWN")
+		r.pass(29 * time.Second)
+		say(meter.HealthOK, "")
+		r.pass(60 * time.Second)
+		if got := edges(); len(got) != 0 {
+			t.Errorf("after 29 s away: %q, want none", got)
+		}
+		say(meter.HealthFault, "BUS_DOWN")
+		r.pass(40 * time.Second)
+		for range 5 { // well for a moment
+			say(meter.HealthOK, "")
+			r.pass(5 * time.Second)
+			say(meter.HealthFault, "BUS_DOWN")
+			r.pass(5 * time.Second)
+		}
+		want := []string{"raise _site." + url + ".BUS_DOWN"}
+		if got := edges(); !slices.Equal(got, want) {
+			t.Errorf("while it is away: %q, want %q", got, want)
+		}
+		say(meter.HealthFault, "BUS_SILENT") // one fault follows the other
+		r.pass(35 * time.Second)
+		say(meter.HealthOK, "")
+		r.pass(12 * time.Second)
+		want = append(want, "clear _site."+url+".BUS_DOWN", "raise _site."+url+".BUS_SILENT", "clear _site."+url+".BUS_SILENT")
+		if got := edges(); !slices.Equal(got, want) {
+			t.Errorf("after its return: %q, want %q", got, want)
+		}
+	})
+}
+
+// A meter that is another one is an alarm of the way that it measures; what else
+// is wrong with a meter, the way's own alarms tell.
+func TestWrongMeterIsAnAlarmOfItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		for _, code := range []string{"METER_OFFLINE", "METER_MISMATCH", ""} {
+			p := meter.HealthPoint{ID: MeterPoint("m1"), State: meter.HealthFault, Code: code}
+			if code == "" {
+				p.State = meter.HealthOK
+			}
+			r.loop.SetHealth(p)
+			r.pass(40 * time.Second)
+		}
+		var got []string
+		for _, e := range r.edges("W1") {
+			if strings.Contains(e, "METER_") {
+				got = append(got, e)
+			}
+		}
+		if want := []string{"raise W1.METER_MISMATCH", "clear W1.METER_MISMATCH"}; !slices.Equal(got, want) {
+			t.Errorf("alarms %q, want %q", got, want)
 		}
 	})
 }

@@ -5,13 +5,19 @@
 // Every tick of every way yields a reading. When the meter or the link does not
 // answer, the reading is Missing with the reason; nothing is ever repeated from
 // before. A meter that stays silent is asked less often, so that it does not
-// take the others' time.
+// take the others' time. One that repeats itself bit for bit under load is not
+// believed any more.
+//
+// What waits is served in this order, one request of it at a time: outputs,
+// readings that are asked for again, the ways whose tick has come, and what
+// meters say of the supply at their slow period.
 //
 // It does not know registers (meter/modbus), it does not average
 // (meter/window), and it does not decide on outputs (failsafe).
 //
-// Requirements: R1 (every phase of every way), R2 (gapless half-hours), R10 and
-// R13 (outputs before measurement).
+// Requirements: R1 (every phase of every way), R2 (gapless half-hours), R5
+// (supply quality, health of meters and links), R10 and R13 (outputs before
+// measurement).
 package poll
 
 import (
@@ -19,7 +25,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lvagent/meter"
@@ -62,11 +70,27 @@ type Source interface {
 	Read(*meter.Reading) error
 }
 
+// Retrier is a source that knows when its last Read is worth repeating: the
+// meter was there, and busy.
+type Retrier interface {
+	RetryAfter() (time.Duration, bool)
+}
+
 // Way is one way to be polled.
 type Way struct {
 	Way    string
 	Every  time.Duration
 	Source Source
+
+	Supply      SupplySource  // nil: the meter says nothing of the supply
+	SupplyEvery time.Duration // 0: a minute
+
+	// Point is the id of the health point of the way's meter; ways of one meter
+	// share it. Empty: none.
+	Point string
+	// Range is the current at full load, for the detector of frozen meters; 0
+	// turns it off.
+	Range meter.Milliamps
 }
 
 // Job is one output write or read-back on the bus.
@@ -88,6 +112,13 @@ type Config struct {
 	Ways []Way
 	// Deliver takes each reading on the bus goroutine. It must not block.
 	Deliver func(meter.Reading)
+	// Supply takes what meters say of the supply, likewise. It may be nil where
+	// no way has a source of it.
+	Supply func(meter.SupplyReading)
+	// Point is the id of the health point of the bus, and Health takes each
+	// change of it and of the ways' points, likewise. Empty and nil: none.
+	Point  string
+	Health func(meter.HealthPoint)
 	// Now is the time since the agent's start. It never jumps.
 	Now func() time.Duration
 	// Align is the Now of some full minute of the wall clock. Ticks lie on
@@ -104,10 +135,14 @@ type Bus struct {
 	ways []*wayState
 
 	// The link, owned by Run.
-	up      bool
-	cause   error // why it is not up
-	retryAt time.Duration
-	fails   int // connections that failed in a row
+	up       bool
+	cause    error // why it is not up
+	retryAt  time.Duration
+	fails    int           // connections that failed in a row
+	openTook time.Duration // the last connection
+
+	points []*point // of the ways' meters
+	point  meter.HealthPoint
 
 	mu      sync.Mutex
 	jobs    []*waitingJob
@@ -128,10 +163,30 @@ type wayState struct {
 	due     time.Duration
 	reading meter.Reading
 
+	asked   atomic.Bool   // to be read out of turn
+	againAt time.Duration // a busy meter is asked again then; 0: no
+	held    bool          // its reading waits for that, and is not delivered yet
+
+	supply      meter.SupplyReading
+	supplyDue   time.Duration
+	supplyAlign time.Duration
+	supplyBegan time.Duration
+	partly      bool // a supply reading is under way
+
+	last   meter.Reading // with every value, for the detector of frozen meters
+	same   int           // how often it came again
+	frozen bool
+
+	point *point
+	state meter.HealthState
+	code  string
+	why   string // for people
+
 	unanswered int           // requests in a row on an open link
 	probeAt    time.Duration // asked again then; 0 outside probe mode
 	silent     int           // ticks in a row without an answer, asked or not
 	heard      bool          // it has answered once
+	goodAt     time.Duration // when it last gave any value; -1: never
 	quiet      bool          // it was logged as silent
 	incomplete bool          // the last answer lacked a value
 	count      wayCount
@@ -152,9 +207,38 @@ func NewBus(cfg Config) *Bus {
 		if w.Source == nil || w.Every <= 0 {
 			panic("poll: way " + w.Way + " lacks a source or a period")
 		}
-		b.ways = append(b.ways, &wayState{Way: w})
+		if w.Supply != nil && cfg.Supply == nil {
+			panic("poll: bus " + cfg.Name + " does not say who takes what way " + w.Way + " says of the supply")
+		}
+		if w.SupplyEvery <= 0 {
+			w.SupplyEvery = defaultSupplyEvery
+		}
+		state := &wayState{Way: w, state: meter.HealthOK, goodAt: -1}
+		b.addPoint(state)
+		b.ways = append(b.ways, state)
 	}
 	return b
+}
+
+// Reread has a way read once before any other way, besides its ticks: an alarm
+// wants to know more. Any goroutine may call it; it reports false for a way that
+// is not on this bus.
+func (b *Bus) Reread(way string) bool {
+	for _, w := range b.ways {
+		if w.Way.Way == way {
+			w.asked.Store(true)
+			b.rouse()
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Bus) rouse() {
+	select {
+	case b.wake <- struct{}{}:
+	default: // it is awake already
+	}
 }
 
 // Do queues a job to run before the next meter read. It never blocks. It
@@ -171,10 +255,7 @@ func (b *Bus) Do(j Job) bool {
 		b.count.jobsRefused.Add(1)
 		return false
 	}
-	select {
-	case b.wake <- struct{}{}:
-	default: // it is awake already
-	}
+	b.rouse()
 	return true
 }
 
@@ -185,8 +266,13 @@ func (b *Bus) Run(ctx context.Context) error {
 	for i, w := range b.ways {
 		stagger := w.Every * time.Duration(i) / time.Duration(len(b.ways))
 		w.due = firstTick(now, b.cfg.Align+stagger, w.Every)
+		// What a meter says of the supply is known soon after the start, and
+		// then at instants of its own.
+		w.supplyDue = w.due
+		w.supplyAlign = b.cfg.Align + w.SupplyEvery*time.Duration(i)/time.Duration(len(b.ways))
 	}
 	b.retryAt = now
+	b.announce()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -200,14 +286,31 @@ func (b *Bus) Run(ctx context.Context) error {
 		if !b.up && b.cfg.Now() >= b.retryAt {
 			continue // a job lost the link: connect first
 		}
-		w := b.next()
-		if w != nil && w.due <= b.cfg.Now() {
-			b.tick(w)
-			continue
+		if !b.work() {
+			b.sleep(ctx, timer)
 		}
-		b.sleep(ctx, timer, w)
 	}
 	return b.stop()
+}
+
+// work does the most urgent thing that is due, or reports that nothing is.
+func (b *Bus) work() bool {
+	now := b.cfg.Now()
+	for _, w := range b.ways {
+		if w.asked.Load() || w.againAt > 0 && w.againAt <= now {
+			b.readAgain(w)
+			return true
+		}
+	}
+	if w := b.next(); w != nil && w.due <= now {
+		b.tick(w)
+		return true
+	}
+	if w := b.nextSupply(); w != nil && w.supplyDue <= now {
+		b.askSupply(w)
+		return true
+	}
+	return false
 }
 
 // firstTick is the first tick at or after now; ticks lie whole periods from
@@ -234,19 +337,23 @@ func (b *Bus) next() *wayState {
 	return first
 }
 
-// sleep returns at the next tick or retry, on a new job or when ctx is done.
-func (b *Bus) sleep(ctx context.Context, timer *time.Timer, w *wayState) {
-	var at time.Duration
-	var timed <-chan time.Time
-	switch {
-	case !b.up && w != nil:
-		at = min(b.retryAt, w.due)
-	case !b.up:
+// sleep returns when the next thing is due, on a new job or when ctx is done.
+func (b *Bus) sleep(ctx context.Context, timer *time.Timer) {
+	at := time.Duration(math.MaxInt64)
+	if !b.up {
 		at = b.retryAt
-	case w != nil:
-		at = w.due
 	}
-	if !b.up || w != nil {
+	for _, w := range b.ways {
+		at = min(at, w.due)
+		if w.againAt > 0 {
+			at = min(at, w.againAt)
+		}
+		if w.Supply != nil {
+			at = min(at, w.supplyDue)
+		}
+	}
+	var timed <-chan time.Time
+	if at != math.MaxInt64 {
 		timer.Reset(at - b.cfg.Now())
 		timed = timer.C
 	}
@@ -259,7 +366,9 @@ func (b *Bus) sleep(ctx context.Context, timer *time.Timer, w *wayState) {
 
 // connect opens the link, or sets when to try again.
 func (b *Bus) connect() {
+	start := b.cfg.Now()
 	err := b.cfg.Link.Open()
+	b.openTook = b.cfg.Now() - start
 	b.count.opens.Add(1)
 	if err == nil {
 		if b.fails > 0 || errors.Is(b.cause, errNotYet) {
@@ -271,6 +380,7 @@ func (b *Bus) connect() {
 		}
 		b.up, b.cause, b.fails = true, nil, 0
 		b.count.up.Store(true)
+		b.judgeBus()
 		return
 	}
 	b.count.openErrors.Add(1)
@@ -280,6 +390,7 @@ func (b *Bus) connect() {
 	}
 	b.retryAt = b.cfg.Now() + b.pause()
 	b.fails++
+	b.judgeBus()
 }
 
 // pause is how long to wait after another failed connection.
@@ -371,27 +482,106 @@ func (b *Bus) stop() error {
 
 // tick polls a way that is due, delivers the reading and sets the next tick.
 func (b *Bus) tick(w *wayState) {
+	if w.held {
+		b.deliver(w) // the repetition did not come in time
+	}
 	start := b.cfg.Now()
-	r := &w.reading
-	*r = meter.Reading{Way: w.Way.Way}
-	r.Fail(meter.NoAnswer)
+	w.count.late.add(start - w.due)
 	asked := b.up && start >= w.probeAt
-	var err error
-	if asked {
-		err = w.Source.Read(r)
-	}
+	b.read(w, asked, true)
 	end := b.cfg.Now()
-	r.Way, r.At = w.Way.Way, start+(end-start)/2
-	b.judge(w, asked, err)
-	b.cfg.Deliver(*r)
-	if err != nil {
-		b.lost(err)
-	}
 	// Ticks that passed meanwhile are skipped: a burst of polls afterwards
 	// would say nothing about the time that was missed.
 	missed := max(0, end-w.due-1) / w.Every
 	w.count.skipped.Add(uint64(missed))
 	w.due += (missed + 1) * w.Every
+}
+
+// readAgain reads a way out of turn: because somebody asked, or because the
+// meter was busy.
+func (b *Bus) readAgain(w *wayState) {
+	held := w.againAt > 0
+	w.asked.Store(false)
+	w.againAt = 0
+	if b.up && b.cfg.Now() >= w.probeAt {
+		w.count.retries.Add(1)
+		w.held = false
+		b.read(w, true, false)
+	} else if held {
+		b.deliver(w)
+	}
+}
+
+// read takes a reading of a way, judges and delivers it. A first failure that
+// leaves time is repeated within the tick.
+func (b *Bus) read(w *wayState, asked, mayRepeat bool) {
+	took, err := b.ask(w, asked)
+	if asked && mayRepeat && w.unanswered == 0 {
+		_, good := survey(&w.reading)
+		switch after, busy := w.retryAfter(); {
+		case err != nil && !good && b.roomFor(took+b.openTook):
+			b.lost(err)
+			if b.connect(); b.up {
+				w.count.retries.Add(1)
+				_, err = b.ask(w, true)
+			} else {
+				err = nil // said already
+			}
+		case err == nil && busy && b.roomFor(after+took):
+			w.againAt, w.held = max(1, b.cfg.Now()+after), true
+			return
+		}
+	}
+	b.detectFrozen(w)
+	b.judge(w, asked, err)
+	b.deliver(w)
+	if err != nil {
+		b.lost(err)
+	}
+}
+
+// ask makes w's reading that of this moment.
+func (b *Bus) ask(w *wayState, asked bool) (took time.Duration, err error) {
+	start := b.cfg.Now()
+	r := &w.reading
+	*r = meter.Reading{Way: w.Way.Way}
+	r.Fail(meter.NoAnswer)
+	if asked {
+		err = w.Source.Read(r)
+	}
+	took = b.cfg.Now() - start
+	r.Way, r.At = w.Way.Way, start+took/2
+	if asked {
+		w.count.trip.add(took)
+	}
+	return took, err
+}
+
+func (b *Bus) deliver(w *wayState) {
+	w.held = false
+	b.cfg.Deliver(w.reading)
+}
+
+// roomFor reports whether d passes before the next tick of any way.
+func (b *Bus) roomFor(d time.Duration) bool {
+	now := b.cfg.Now()
+	for _, w := range b.ways {
+		due := w.due
+		if due <= now {
+			due += w.Every // the tick that is under way
+		}
+		if now+d > due {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *wayState) retryAfter() (time.Duration, bool) {
+	if r, ok := w.Source.(Retrier); ok {
+		return r.RetryAfter()
+	}
+	return 0, false
 }
 
 // judge keeps the way's health and logs when it changes.
@@ -426,6 +616,11 @@ func (b *Bus) judge(w *wayState, asked bool, err error) {
 		state = Degraded
 	}
 	w.count.state.Store(uint32(state))
+	if good {
+		w.goodAt = w.reading.At
+	}
+	b.diagnose(w, asked, why, good, err)
+	b.judgeBus()
 }
 
 // logAnswer logs an answer that is unlike the one before.
