@@ -25,5 +25,10 @@ func (u *Unit) SetSDM630(r SDM630) {
 			setFloat(im.Input, 0x18+two, r.Q[i])
 		}
 		setFloat(im.Input, 0xe0, r.N)
+		// Of the supply: 50 Hz, no energy counted, no distortion.
+		setFloat(im.Input, 0x46, 50)
+		for _, addr := range []uint16{0x48, 0x4a, 0xea, 0xec, 0xee, 0xf0, 0xf2, 0xf4} {
+			setFloat(im.Input, addr, 0)
+		}
 	})
 }

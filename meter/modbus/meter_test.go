@@ -58,6 +58,22 @@ func TestReadSDM630(t *testing.T) {
 	}
 }
 
+func TestReadSupplyOfSDM630(t *testing.T) {
+	s := serve(t)
+	m := newMeter(t, s)
+	var got meter.SupplyReading
+	if err := m.ReadSupply(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Frequency != (meter.Sample[meter.Millihertz]{Value: 50_000, Quality: meter.Good}) || got.THDI[meter.L3].Quality != meter.Good ||
+		got.ExportWh.Quality != meter.Good || got.Line[meter.L1].Reason != meter.NotSupported {
+		t.Errorf("%+v", got)
+	}
+	if n := s.Unit(3).Requests(); n != 2 {
+		t.Errorf("%d requests, want 2", n)
+	}
+}
+
 // every returns the samples of r as (value, quality, reason), phases first.
 func every(r *meter.Reading) []meter.Sample[meter.Milliamps] {
 	var all []meter.Sample[meter.Milliamps]
