@@ -42,7 +42,7 @@ var below = map[string][]string{
 	"failsafe/relay/relaytest": {"failsafe/relay", "meter"},
 	"failsafe/relay":           {"failsafe", "meter"},
 	"hwtest":                   {"agent/message", "hwtest/bench", "meter"},
-	"hwtest/cost":              {"hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
+	"hwtest/cost":              {"agent/message", "buffer", "hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
 	"meter":                    {},
 	"meter/alarm":              {"meter"},

@@ -59,7 +59,8 @@ fsync and never judged.`,
 	}
 	f := cmd.Flags()
 	f.DurationVar(&cfg.For, "for", time.Minute, "how long each size is measured, warm-up excluded")
-	f.IntVar(&cfg.Steps, "steps", 200, "alarms to raise for the latency")
+	f.IntVar(&cfg.Steps, "steps", 60, "alarms to raise for the latency")
+	f.IntVar(&cfg.Backlog, "backlog", 100_000, "records that wait after an outage")
 	f.StringVar(&cfg.Agent, "agent", "", "the lvagent to measure (default: beside lvbench, else in $PATH)")
 	f.StringVar(&cfg.Folder, "folder", "", "where the stores lie (default: the system's folder for temporary files)")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object instead of text")

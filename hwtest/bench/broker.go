@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
@@ -44,6 +45,9 @@ func StartBroker() (*Broker, error) {
 
 // Addr returns host:port.
 func (b *Broker) Addr() string { return b.addr }
+
+// Received returns how many messages clients have published.
+func (b *Broker) Received() int64 { return atomic.LoadInt64(&b.server.Info.MessagesReceived) }
 
 // Close stops the broker and drops its clients.
 func (b *Broker) Close() error {

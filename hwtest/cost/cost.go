@@ -31,11 +31,13 @@ import (
 
 // Config says what is measured and how long.
 type Config struct {
-	Agent  string        // the agent's program; empty: find it
-	Bare   []string      // the command that runs [Loop] or [Allocations] in a child process
-	For    time.Duration // how long each size is measured, warm-up excluded
-	Steps  int           // alarms to raise for the latency
-	Folder string        // where the stores are made; empty: the system's folder for temporary files
+	Agent string        // the agent's program; empty: find it
+	Bare  []string      // the command that runs [Loop] or [Allocations] in a child process
+	For   time.Duration // how long each size is measured, warm-up excluded
+	Steps int           // alarms to raise for the latency
+	// Backlog is how many records wait in the store after an outage.
+	Backlog int
+	Folder  string // where the stores are made; empty: the system's folder for temporary files
 	// Progress hears what goes on.
 	Progress func(format string, args ...any)
 }
@@ -94,8 +96,11 @@ func (c *Config) Check() error {
 	if c.For < Shortest {
 		return fmt.Errorf("--for %v: %w: the agent takes a few milliseconds of processor time a second; at least %v", c.For, ErrTooShort, Shortest)
 	}
-	if c.Steps < 1 || c.Steps > 10_000 {
-		return fmt.Errorf("--steps %d: must be 1 to 10000", c.Steps)
+	if most := alarmWays * raisesEach; c.Steps < 1 || c.Steps > most {
+		return fmt.Errorf("--steps %d: must be 1 to %d: an alarm that comes more often is held back as chattering", c.Steps, most)
+	}
+	if c.Backlog < 1000 || c.Backlog > 200_000 {
+		return fmt.Errorf("--backlog %d: must be 1000 to 200000", c.Backlog)
 	}
 	return nil
 }
@@ -145,6 +150,9 @@ func Measure(ctx context.Context, cfg Config) (Result, error) {
 		return Result{}, err
 	}
 	if r.Alarm, err = measureAlarms(ctx, &cfg, folder); err != nil {
+		return Result{}, err
+	}
+	if r.Backlog, err = measureBacklog(ctx, &cfg, folder); err != nil {
 		return Result{}, err
 	}
 	return r, nil

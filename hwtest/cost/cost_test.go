@@ -433,6 +433,7 @@ func light() Result {
 		},
 		Allocations: Allocated{Own: mostAllocations},
 		Alarm:       Alarm{Steps: 200, Seen: 200, Latency: &Spread{P99: 1e6}},
+		Backlog:     Backlog{Rate: leastDrain, Steps: 40, Seen: 40, Latency: &Spread{P99: mostInterval}},
 	}
 }
 
@@ -458,6 +459,10 @@ func TestJudge(t *testing.T) {
 		{"an allocation in ten readings", false, func(r *Result) { r.Allocations.Own = 0.1 }, "allocates 0.10 objects"},
 		{"no alarm, not strict", false, func(r *Result) { r.Alarm = Alarm{Steps: 10} }, ""},
 		{"no alarm, strict", true, func(r *Result) { r.Alarm = Alarm{Steps: 10} }, "no alarm seen in 10 steps"},
+		{"a slow backlog", true, func(r *Result) { r.Backlog.Rate = 4999 }, "drains at 4999 records a second"},
+		{"a slow backlog, not strict", false, func(r *Result) { r.Backlog.Rate = 1 }, ""},
+		{"a slow alarm in it", true, func(r *Result) { r.Backlog.Latency.P99 = 251 }, "takes 251 ms"},
+		{"a lost alarm in it", true, func(r *Result) { r.Backlog.Seen = 39 }, "1 of 40 alarms in the middle"},
 		{"a lost alarm, strict", true, func(r *Result) { r.Alarm.Seen = 199 }, "1 of 200 alarms not seen"},
 	}
 	for _, tt := range tests {
@@ -489,15 +494,20 @@ func TestTextSaysWhatWasNotMeasured(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	good := Config{For: Shortest, Steps: 1}
+	good := Config{For: Shortest, Steps: 1, Backlog: 1000}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
 	if err := (&Config{For: Shortest - 1, Steps: 1}).Check(); !errors.Is(err, ErrTooShort) {
 		t.Errorf("error %v, want %v", err, ErrTooShort)
 	}
-	if err := (&Config{For: Shortest}).Check(); err == nil {
-		t.Error("no steps, and no error")
+	for name, c := range map[string]Config{
+		"no steps": {For: Shortest, Backlog: 1000}, "more steps than alarms may come": {For: Shortest, Steps: alarmWays*raisesEach + 1, Backlog: 1000},
+		"no backlog": {For: Shortest, Steps: 1},
+	} {
+		if err := c.Check(); err == nil {
+			t.Errorf("%s, and no error", name)
+		}
 	}
 }
 

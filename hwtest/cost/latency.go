@@ -41,7 +41,11 @@ func spreadOf(d []time.Duration) Spread {
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 const (
-	alarmWays = 5
+	// An alarm that comes a fourth time within a minute is held back as chattering,
+	// so there are ways enough for all steps, and a few at a time take one.
+	alarmWays  = perBus
+	raisesEach = 3
+	atOnce     = 5
 	// An edge takes a poll, and a commit that may have to wait for another.
 	edgeLimit  = 5 * time.Second
 	fsyncs     = 50 // before the alarms, and again after
@@ -64,33 +68,45 @@ func measureAlarms(ctx context.Context, cfg *Config, folder string) (Alarm, erro
 		return a, err
 	}
 	defer rig.close()
-	nothing := func() error { return nil }
-	if err := rig.until(ctx, "online", nothing, func() bool { return rig.online }); err != nil {
-		return a, err
-	}
-	if err := rig.during(ctx, settle, nothing); err != nil {
-		return a, err
-	}
-	rig.steady = true // from here on the steps set the loads
-	s := newSteps(rig.alarms, cfg.Steps, rig.meters.set)
 	last := 0
-	for s.next(time.Now()) {
-		if err := rig.during(ctx, stepEvery, nothing); err != nil {
-			return a, err
-		}
-		if seen := len(s.took); seen >= last+50 {
+	begun, took, err := stepAlarms(ctx, rig, cfg.Steps, func(seen int) {
+		if seen >= last+50 {
 			last = seen
 			cfg.Progress("%d of %d alarms", seen, cfg.Steps)
 		}
+	})
+	if err != nil {
+		return a, err
 	}
-	a.Steps, a.Seen = s.begun, len(s.took)
+	a.Steps, a.Seen = begun, len(took)
 	if a.Seen > 0 {
-		spread := spreadOf(s.took)
+		spread := spreadOf(took)
 		a.Latency = &spread
 	}
 	after, err := fsyncTimes(folder, fsyncs)
 	a.Fsync = spreadOf(append(waits, after...))
 	return a, err
+}
+
+// stepAlarms provokes n alarms on a tapped rig and returns how many were begun,
+// and how long each took that was seen.
+func stepAlarms(ctx context.Context, rig *rig, n int, seen func(int)) (begun int, took []time.Duration, err error) {
+	nothing := func() error { return nil }
+	if err := rig.until(ctx, "online", nothing, func() bool { return rig.online }); err != nil {
+		return 0, nil, err
+	}
+	if err := rig.during(ctx, settle, nothing); err != nil {
+		return 0, nil, err
+	}
+	rig.steady = true // from here on the steps set the loads
+	s := newSteps(rig.alarms, n, rig.meters.set)
+	for s.next(time.Now()) {
+		if err := rig.during(ctx, stepEvery, nothing); err != nil {
+			return 0, nil, err
+		}
+		seen(len(s.took))
+	}
+	return s.begun, s.took, nil
 }
 
 // stepEvery is how often the steps are looked after. The times themselves are
@@ -111,6 +127,7 @@ type stepping struct {
 	phase  stepPhase
 	since  time.Time
 	failed int // in a row
+	raised int
 }
 
 type stepPhase uint8
@@ -141,11 +158,18 @@ func (s *steps) next(now time.Time) bool {
 		}
 		break
 	}
-	busy := false
+	moving := 0
 	for i := range s.ways {
-		busy = s.move(i, now) || busy
+		if s.ways[i].phase != atRest && s.move(i, now) {
+			moving++
+		}
 	}
-	return busy
+	for i := range s.ways {
+		if w := &s.ways[i]; w.phase == atRest && w.raised < raisesEach && moving < atOnce && s.move(i, now) {
+			moving++
+		}
+	}
+	return moving > 0
 }
 
 // take counts an alarm that was acknowledged.
@@ -176,6 +200,7 @@ func (s *steps) move(i int, now time.Time) bool {
 	case w.phase == atRest:
 		s.left--
 		s.begun++
+		w.raised++
 		w.phase, w.since = rising, now
 		s.wire.arm(uint8(i+1), true)
 		s.set(i, raised)

@@ -14,6 +14,7 @@ type Result struct {
 	Sizes       []Size    `json:"sizes"`
 	Allocations Allocated `json:"allocations_per_reading"`
 	Alarm       Alarm     `json:"alarm"`
+	Backlog     Backlog   `json:"backlog"`
 	Broken      []string  `json:"broken"` // limits, and by how much; see [Result.Judge]
 }
 
@@ -64,7 +65,7 @@ const (
 )
 
 // Judge notes which limits were broken, and by how much. Strict also wants to
-// have seen every alarm.
+// have seen every alarm, and judges what comes after an outage.
 func (r *Result) Judge(strict bool) {
 	r.Broken = []string{}
 	broken := func(format string, args ...any) { r.Broken = append(r.Broken, fmt.Sprintf(format, args...)) }
@@ -102,6 +103,9 @@ func (r *Result) Judge(strict bool) {
 	case r.Alarm.Seen < r.Alarm.Steps:
 		broken("%d of %d alarms not seen", r.Alarm.Steps-r.Alarm.Seen, r.Alarm.Steps)
 	}
+	if strict {
+		r.Backlog.judge(broken)
+	}
 }
 
 func mb[T uint64 | int64 | float64](octets T) string {
@@ -135,6 +139,7 @@ func (r *Result) Text() string {
 		r.Allocations.Own, r.Allocations.Requests)
 	line("", "%s", r.Allocations.path())
 	line("alarm", "%s", r.Alarm.text())
+	line("backlog", "%s", r.Backlog.text())
 	line("fsync", "%s, 4 KiB each, on the same disk", r.Alarm.Fsync.text())
 	for _, over := range r.overBudget() {
 		line("NOTE", "not judged: %s", over)
@@ -270,9 +275,10 @@ Judge the agent by the ratio and by its memory; seconds and milliseconds are tho
   counted over %d readings.
 - A reading %s.
 - Alarm: %s.
+- Backlog: %s.
 - Disk: 4 KiB and fsync take %s, on the same disk in the same run (%d times).
 
-`, r.Allocations.Own, r.Allocations.Requests, r.Allocations.Readings, r.Allocations.path(), r.Alarm.text(), r.Alarm.Fsync.text(), r.Alarm.Fsync.N)
+`, r.Allocations.Own, r.Allocations.Requests, r.Allocations.Readings, r.Allocations.path(), r.Alarm.text(), r.Backlog.text(), r.Alarm.Fsync.text(), r.Alarm.Fsync.N)
 	for _, over := range r.overBudget() {
 		fmt.Fprintf(&b, "Not judged: %s.\n\n", over)
 	}
@@ -316,6 +322,9 @@ How to read this:
 - The alarm's time runs from the Modbus answer that carried the value, as it passed on the way to the agent, to the
   broker's PUBACK, as it passed on the way back. In between lie the alarm's decision, its commit with fsync and the broker,
   which runs inside lvbench. Routine work commits at most once a second, alarms at once.
+- The backlog is made by writing half-hours into the store before the agent starts. How fast it leaves is counted at the
+  broker, to which nobody is subscribed, at ` + "`backlog_rate: 0`" + `; the alarms are those of the line above, raised while the
+  backlog leaves at the default rate of 20 a second.
 - At 1,000 ways there is no transformer and no charging group: it is a stress figure of measurement alone.
 - Requests, processor time and writes are counted after a warm-up of 10 s, with every way free of limits.
 `

@@ -22,6 +22,9 @@ type plan struct {
 	period  time.Duration
 	groups  bool          // one charging group on each way
 	onDelay time.Duration // of the alarms
+	backlog int           // records that the store holds at the start
+	rate    int           // at which they may leave, a second; 0: as fast as they go
+	deaf    bool          // there is no centre
 	tapped  bool          // the connections of the agent pass through taps; one bus only
 }
 
@@ -48,6 +51,7 @@ const (
 	issuer          = "scada-1"
 	heartbeatPeriod = 30 * time.Second // a site's
 	statementPause  = 50 * time.Millisecond
+	defaultRate     = 20 // of the agent, for what is late
 )
 
 // site writes the site file of a plan.
@@ -57,8 +61,8 @@ func (p *plan) site(agent, store string, buses []string, broker string) string {
 	fmt.Fprintf(&b, "# Written by lvbench: a simulated substation with the timers of a real one.\n"+
 		"site: {id: %s, name: Bench substation, transformer_kva: %d}\n"+
 		"clock: {source: assume}\nwindow: {period: %s}\nbuffer: {path: %q}\n"+
-		"uplink: {broker: \"tcp://%s\", payload: json}\n"+
-		"failsafe: {heartbeat_period: %s, issuers: [%s]}\nmeters:\n", agent, p.kva(), p.period, store, broker, heartbeatPeriod, issuer)
+		"uplink: {broker: \"tcp://%s\", payload: json, backlog_rate: %d}\n"+
+		"failsafe: {heartbeat_period: %s, issuers: [%s]}\nmeters:\n", agent, p.kva(), p.period, store, broker, p.rate, heartbeatPeriod, issuer)
 	for i := range p.ways {
 		fmt.Fprintf(&b, "  - {id: m%d, url: %q, unit: %d, profile: eastron-sdm630, poll: %s}\n", i+1, buses[i/perBus], 1+i%perBus, pollEvery)
 	}
@@ -164,7 +168,9 @@ type rig struct {
 	plan   plan
 	store  string
 	meters *meters
-	centre *bench.Centre
+	broker *bench.Broker
+	centre *bench.Centre // nil: there is none
+	octets int           // of a record of the backlog
 	agent  *bench.Agent
 	log    io.Writer
 	alarms *alarmWire // of a tapped rig
@@ -201,10 +207,13 @@ func (r *rig) build(cfg *Config, folder string) error {
 	}
 	r.cleanup(r.meters.close)
 	id := "COST-" + filepath.Base(home)
-	if r.centre, err = bench.JoinCentre(broker.Addr(), id, issuer); err != nil {
-		return err
+	r.broker = broker
+	if !r.plan.deaf {
+		if r.centre, err = bench.JoinCentre(broker.Addr(), id, issuer); err != nil {
+			return err
+		}
+		r.cleanup(r.centre.Close)
 	}
-	r.cleanup(r.centre.Close)
 
 	buses, brokerAddr := r.meters.urls(), broker.Addr()
 	if r.plan.tapped {
@@ -223,6 +232,11 @@ func (r *rig) build(cfg *Config, folder string) error {
 	}
 
 	r.store = filepath.Join(home, "store")
+	if r.plan.backlog > 0 {
+		if r.octets, err = fill(r.store, r.plan.backlog, r.plan.ways); err != nil {
+			return err
+		}
+	}
 	file := filepath.Join(home, "site.yaml")
 	if err := os.WriteFile(file, []byte(r.plan.site(id, r.store, buses, brokerAddr)), 0o600); err != nil {
 		return fmt.Errorf("write site file: %w", err)
@@ -293,6 +307,11 @@ func (r *rig) during(ctx context.Context, d time.Duration, sample func() error) 
 	defer end.Stop()
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
+	var lost <-chan error
+	var heard <-chan bench.Message
+	if r.centre != nil {
+		lost, heard = r.centre.Lost(), r.centre.Heard()
+	}
 	for {
 		if now := time.Now(); r.online && now.Sub(r.beaten) >= heartbeatPeriod {
 			if err := r.centre.Heartbeat(now); err != nil {
@@ -307,9 +326,9 @@ func (r *rig) during(ctx context.Context, d time.Duration, sample func() error) 
 			return context.Cause(ctx)
 		case <-r.agent.Done():
 			return r.agent.Err()
-		case err := <-r.centre.Lost():
+		case err := <-lost:
 			return fmt.Errorf("centre lost the broker: %w", err)
-		case m := <-r.centre.Heard():
+		case m := <-heard:
 			r.hear(m)
 		case <-tick.C:
 			if !r.steady {
