@@ -31,6 +31,7 @@ type alarms struct {
 	doubtEnd time.Duration
 
 	flood alarm.Flood
+	acks  map[string]counted // the last one of each issuer
 }
 
 // keptAlarms is what must not be forgotten: which raises still want their clear,

@@ -162,6 +162,10 @@ func TestAcknowledgement(t *testing.T) {
 		if got := ack(r, "ok", "W1.L1.i.hi", "scada-1", time.Minute); got != "completed" {
 			t.Errorf("ack: %q", got)
 		}
+		r.seq--
+		if got := ack(r, "again", "W1.L1.i.hi", "scada-1", time.Minute); got != "rejected REPLAY" {
+			t.Errorf("the same epoch and seq again: %q", got)
+		}
 		if got := r.edges("W1"); !slices.Equal(got, []string{"raise W1.L1.i.hi", "clear W1.L1.i.hi"}) {
 			t.Errorf("edges %q", got)
 		}

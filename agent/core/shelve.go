@@ -181,6 +181,8 @@ func (l *Loop) acknowledge(c *message.Command, body *message.Acknowledge) {
 		l.refuse(c, "CLOCK_UNTRUSTED", "the clock is not set, so nobody can tell whether this is still meant")
 	case wall.After(c.Expires):
 		l.refuse(c, "STALE", "it came after it expired")
+	case !l.alarms.newer(c):
+		l.refuse(c, message.Code(failsafe.Replay), "its epoch and seq are not above the issuer's last")
 	default:
 		by := body.By
 		if by == "" {
@@ -193,4 +195,22 @@ func (l *Loop) acknowledge(c *message.Command, body *message.Acknowledge) {
 		done := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: wall}
 		l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &done), false)
 	}
+}
+
+// counted is an issuer's place in its own sequence.
+type counted struct{ epoch, seq uint64 }
+
+// newer reports whether an acknowledgement is above its issuer's last, and
+// remembers it: one that is sent again must not end the next occurrence. What is
+// remembered is of the issuers that the site file names, so there are few.
+func (a *alarms) newer(c *message.Command) bool {
+	was, known := a.acks[c.Issuer]
+	if known && (c.Epoch < was.epoch || c.Epoch == was.epoch && c.Seq <= was.seq) {
+		return false
+	}
+	if a.acks == nil {
+		a.acks = map[string]counted{}
+	}
+	a.acks[c.Issuer] = counted{c.Epoch, c.Seq}
+	return true
 }
