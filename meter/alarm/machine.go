@@ -129,7 +129,7 @@ func New(cfg Config, rules []Rule) (*Machine, error) {
 	for _, r := range rules {
 		m.watchRule(r)
 	}
-	m.edges = make([]meter.Alarm, 0, 2*len(m.tracks))
+	m.edges = make([]meter.Alarm, 0, 4) // grows to the worst that came
 	return m, nil
 }
 
