@@ -83,13 +83,10 @@ type Options struct {
 
 // How often things are done that nobody waits for.
 const (
-	checkpointWindows = time.Minute
-	checkpointLimits  = 10 * time.Second // while a limit runs
-	checkpointState   = time.Minute
-	refreshOutputs    = 30 * time.Second
-	retryOutput       = time.Second
-	retryOutputMost   = 30 * time.Second
-	stopWithin        = 5 * time.Second
+	refreshOutputs  = 30 * time.Second
+	retryOutput     = time.Second
+	retryOutputMost = 30 * time.Second
+	stopWithin      = 5 * time.Second
 
 	mostBeatFaults = 16
 	mostHeld       = 1024 // records that wait for a disk which does not answer
@@ -109,27 +106,29 @@ type Loop struct {
 	transformer *alarm.Transformer // nil: the site has none
 	budget      alarm.Budget       // of real-time readings
 
-	version   uint64 // of the state last handed to the saver
-	saved     uint64
-	held      []held // what may be said only when the state is stored
-	dirty     bool   // the retained states changed
-	status    string // as last published
-	days      int    // the same, of the certificate
-	deadline  time.Duration
-	keptAt    time.Duration // windows
-	savedAt   time.Duration // state
-	clockWas  meter.Clock
-	steps     int // of the clock, that were logged
-	readings  chan meter.Reading
-	supplies  chan meter.SupplyReading
-	inbound   chan uplink.Inbound
-	feedback  chan failsafe.Feedback
-	commits   chan uint64
-	asked     chan func()
-	answers   []failsafe.Ack // of the last step
-	overrun   atomic.Uint64
-	refused   atomic.Uint64
-	halfHours atomic.Uint64
+	version    uint64 // of the state last handed to the saver
+	saved      uint64
+	held       []held // what may be said only when the state is stored
+	dirty      bool   // the retained states changed
+	status     string // as last published
+	days       int    // the same, of the certificate
+	deadline   time.Duration
+	keptAt     time.Duration // windows
+	savedAt    time.Duration // state
+	comparedAt time.Duration
+	substance  []byte // of the state last saved
+	clockWas   meter.Clock
+	steps      int // of the clock, that were logged
+	readings   chan meter.Reading
+	supplies   chan meter.SupplyReading
+	inbound    chan uplink.Inbound
+	feedback   chan failsafe.Feedback
+	commits    chan uint64
+	asked      chan func()
+	answers    []failsafe.Ack // of the last step
+	overrun    atomic.Uint64
+	refused    atomic.Uint64
+	halfHours  atomic.Uint64
 
 	reports  map[string]reported // by group
 	refusals allowance
@@ -297,13 +296,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.watchHealth(now, wall)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)
-	every := checkpointState
-	if len(l.State.Commands) > 0 {
-		every = checkpointLimits
-	}
-	if now-l.savedAt >= every {
-		l.save()
-	}
+	l.checkpoint(now)
 	l.publish(wall, clock)
 	if l.Alive != nil {
 		l.Alive()
@@ -390,7 +383,7 @@ func (l *Loop) save() {
 		return
 	}
 	l.version++
-	l.savedAt = l.Now()
+	l.savedAt, l.substance = l.Now(), substance(l.State)
 	l.Saver.Save(l.version, body)
 }
 

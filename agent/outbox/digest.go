@@ -32,7 +32,7 @@ type digests struct {
 // resumeDigests reads how far the store's records have been digested.
 func (o *Outbox) resumeDigests(s *buffer.Store) error {
 	o.digests.done, o.digests.looked = map[string]digested{}, map[string]uint64{}
-	v, err := s.Get(digestsKey)
+	v, err := kept(s, digestsKey)
 	if v == nil || err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ type Outbox struct {
 	untidy  string        // owned by Run: why the store could not be tidied
 	period  time.Duration // of half-hours
 	digests digests       // owned by Run
+	pack    packer        // owned by Run
 	written atomic.Int64  // by stores that were closed since
 	wake    chan struct{} // to the uplink: something new is committed
 	kick    chan bool     // to Run: something waits; true is urgent
@@ -150,12 +151,20 @@ func (o *Outbox) Get(key string) []byte {
 	if s == nil {
 		return nil
 	}
-	v, err := s.Get(key)
+	v, err := kept(s, key)
 	if err != nil {
 		o.log.Error("kept state not read", "key", key, "err", err)
 		return nil
 	}
 	return v
+}
+
+func kept(s *buffer.Store, key string) ([]byte, error) {
+	v, err := s.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	return unpack(v)
 }
 
 // Record is a record on its way into the store.
@@ -393,7 +402,7 @@ func (o *Outbox) commit() bool {
 		b.Put = append(b.Put, *resent)
 	}
 	for key, value := range puts {
-		b.Put = append(b.Put, buffer.Put{Key: key, Value: value})
+		b.Put = append(b.Put, buffer.Put{Key: key, Value: o.pack.pack(value)})
 	}
 	for stream, n := range acks {
 		b.Ack = append(b.Ack, buffer.Ack{Stream: stream, N: n})

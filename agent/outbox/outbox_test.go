@@ -128,6 +128,16 @@ func TestAStoreThatComesLate(t *testing.T) {
 	}
 }
 
+// stored says whether the store keeps anything under key.
+func stored(t *testing.T, o *Outbox, key string) bool {
+	t.Helper()
+	v, err := o.store.Load().Get(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v != nil
+}
+
 func bodies(records []uplink.Record) (all string) {
 	for _, r := range records {
 		all += string(r.Body) + "\n"
@@ -213,7 +223,7 @@ func TestABrokenStoreIsCarriedOver(t *testing.T) {
 			stop() // in the middle: the rest goes on at the next start
 			o = open(t, folder)
 			defer run(t, o)()
-			for end := time.Now().Add(10 * time.Second); o.Get(salvageKey) != nil; {
+			for end := time.Now().Add(10 * time.Second); stored(t, o, salvageKey); {
 				if time.Now().After(end) {
 					t.Fatal("still carrying over after 10 s")
 				}

@@ -58,7 +58,7 @@ fsync and never judged.`,
 		},
 	}
 	f := cmd.Flags()
-	f.DurationVar(&cfg.For, "for", time.Minute, "how long each size is measured, warm-up excluded")
+	f.DurationVar(&cfg.For, "for", 2*time.Minute, "how long each size is measured, warm-up excluded")
 	f.IntVar(&cfg.Steps, "steps", 60, "alarms to raise for the latency")
 	f.IntVar(&cfg.Backlog, "backlog", 100_000, "records that wait after an outage")
 	f.StringVar(&cfg.Agent, "agent", "", "the lvagent to measure (default: beside lvbench, else in $PATH)")

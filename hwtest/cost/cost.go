@@ -78,8 +78,8 @@ const (
 	stopWithin  = 10 * time.Second
 	sampleEvery = 500 * time.Millisecond
 
-	// The store is written once a minute without alarms; less says nothing.
-	shortestDisk = time.Minute
+	// Open periods are kept every other minute; less says nothing.
+	shortestDisk = 2 * time.Minute
 	benchPeriod  = 10 * time.Second
 	benchPeriods = 3
 )
@@ -200,6 +200,10 @@ func measureSize(ctx context.Context, cfg *Config, folder string, scale scale) (
 	if err != nil {
 		return s, err
 	}
+	written, err := rig.written(ctx, cfg)
+	if err != nil {
+		return s, err
+	}
 	if err := errors.Join(agentSeen.begin(), bareSeen.begin()); err != nil {
 		return s, err
 	}
@@ -215,6 +219,10 @@ func measureSize(ctx context.Context, cfg *Config, folder string, scale scale) (
 		return s, err
 	}
 	took := time.Since(begin)
+	more, err := rig.written(ctx, cfg)
+	if err != nil {
+		return s, err
+	}
 	last, err := lastCommit(rig.store)
 	if err != nil {
 		return s, err
@@ -232,6 +240,7 @@ func measureSize(ctx context.Context, cfg *Config, folder string, scale scale) (
 		s.Disk = &Disk{
 			Dirtied: Volume{Minute: float64(wrote.disk) / minutes},
 			Handed:  Volume{Minute: float64(wrote.chars) / minutes},
+			Pages:   Volume{Minute: float64(more-written) / minutes},
 		}
 	}
 	return s, nil
@@ -267,6 +276,10 @@ func measurePeriod(ctx context.Context, cfg *Config, folder string, s *Size) err
 	if err := rig.during(ctx, benchPeriod, sample); err != nil {
 		return err
 	}
+	written, err := rig.written(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	if err := seen.begin(); err != nil {
 		return err
 	}
@@ -276,7 +289,12 @@ func measurePeriod(ctx context.Context, cfg *Config, folder string, s *Size) err
 	if err := seen.end(); err != nil {
 		return err
 	}
+	more, err := rig.written(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	wrote := seen.wrote()
+	s.Disk.Pages.add(float64(more-written) / benchPeriods)
 	s.Disk.Dirtied.add(float64(wrote.disk) / benchPeriods)
 	s.Disk.Handed.add(float64(wrote.chars) / benchPeriods)
 	return nil

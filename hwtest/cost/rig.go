@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -167,6 +168,7 @@ func (m *meters) requests() (n int) {
 type rig struct {
 	plan   plan
 	store  string
+	file   string // of the site
 	meters *meters
 	broker *bench.Broker
 	centre *bench.Centre // nil: there is none
@@ -237,7 +239,8 @@ func (r *rig) build(cfg *Config, folder string) error {
 			return err
 		}
 	}
-	file := filepath.Join(home, "site.yaml")
+	r.file = filepath.Join(home, "site.yaml")
+	file := r.file
 	if err := os.WriteFile(file, []byte(r.plan.site(id, r.store, buses, brokerAddr)), 0o600); err != nil {
 		return fmt.Errorf("write site file: %w", err)
 	}
@@ -252,6 +255,20 @@ func (r *rig) build(cfg *Config, folder string) error {
 	}
 	r.cleanup(func() { _, _ = r.agent.Stop(stopWithin) })
 	return nil
+}
+
+// written is how many octets the agent says that it has written to its disk, in
+// whole pages.
+func (r *rig) written(ctx context.Context, cfg *Config) (int64, error) {
+	out, err := exec.CommandContext(ctx, cfg.Agent, "status", "--json", "--config", r.file).Output()
+	if err != nil {
+		return 0, fmt.Errorf("ask the agent what it wrote: %w", err)
+	}
+	var status struct{ Wear *struct{ Octets int64 } }
+	if err := json.Unmarshal(out, &status); err != nil || status.Wear == nil {
+		return 0, fmt.Errorf("ask the agent what it wrote: no figure in %.200q: %w", out, err)
+	}
+	return status.Wear.Octets, nil
 }
 
 // cleanup has close call f, in reverse order.
