@@ -106,6 +106,7 @@ type substation struct {
 	states map[string][]byte   // retained, by topic
 	edges  map[string][]string // of each alarm, in order
 	share  float64             // of the evening
+	seen   evidence
 }
 
 func newSubstation(t *testing.T) *substation {
@@ -122,7 +123,7 @@ func newSubstation(t *testing.T) *substation {
 	folder := t.TempDir()
 	site := bench.Site{
 		Agent: "bench-1", Store: filepath.Join(folder, "store"), Meters: s.meters.URL(), Broker: s.link.Addr(),
-		Issuer: "scada-1", Window: 10 * time.Second,
+		Issuer: "scada-1", Window: 10 * time.Second, Digest: digestOf,
 		Timers: bench.Timers{HeartbeatPeriod: time.Second, HeartbeatTimeout: 4 * time.Second, Stable: 3 * time.Second,
 			Init: 6 * time.Second, RestorePeriod: 4 * time.Second, BackoffMax: time.Second},
 	}
@@ -183,7 +184,8 @@ func (s *substation) live() {
 				s.states[m.Topic] = m.Payload
 			}
 			if strings.HasPrefix(m.Topic, "up/hh/") || strings.HasPrefix(m.Topic, "up/hist/") || strings.HasPrefix(m.Topic, "up/alarm/") ||
-				m.Topic == "up/ack" || m.Topic == "up/gap" || m.Topic == "up/audit" || strings.HasPrefix(m.Topic, "up/live/") {
+				m.Topic == "up/ack" || m.Topic == "up/gap" || m.Topic == "up/audit" || m.Topic == "up/digest" || strings.HasPrefix(m.Topic, "up/live/") {
+				s.seen.note(m.Topic, m.Payload)
 				entries, err := s.ledger.Add(m.Payload)
 				if err != nil {
 					s.t.Errorf("%s: %v: %s", m.Topic, err, m.Payload)
@@ -318,6 +320,9 @@ func TestNothingIsLostIn200Kills(t *testing.T) {
 	s.startAgent()
 	now := time.Now()
 	eventually(t, "records of each way after the last start", 40*time.Second, func() bool { return s.every(now) })
+	s.repeats("hh/W1")
+	s.repeats("ack")
+	s.digests()
 	if _, err := s.agent.Stop(10 * time.Second); err != nil {
 		t.Errorf("stop: %v", err)
 	}

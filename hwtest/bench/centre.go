@@ -115,6 +115,13 @@ func (c *Centre) Birth(now time.Time) error {
 	return c.send("birth", map[string]any{"id": fmt.Sprintf("bench-%d-%d", c.epoch, c.ids), "issued": stamp(now)})
 }
 
+// Resend asks for records of a stream once more and returns the request's id.
+func (c *Centre) Resend(now time.Time, stream string, g, from, to uint64) (id string, err error) {
+	c.ids++
+	id = fmt.Sprintf("bench-%d-%d", c.epoch, c.ids)
+	return id, c.send("resend", map[string]any{"id": id, "issued": stamp(now), "stream": stream, "g": g, "from": from, "to": to})
+}
+
 // Close leaves the broker. It takes back what the agent left retained there,
 // so that a broker which stays up keeps nothing of this run.
 func (c *Centre) Close() {

@@ -15,6 +15,7 @@ type Site struct {
 	Broker string // host:port
 	Issuer string
 	Window time.Duration
+	Digest time.Duration // what a digest covers; 0: the agent's default
 	Timers Timers
 }
 
@@ -50,8 +51,11 @@ type (
 		KVA  float64 `yaml:"transformer_kva"`
 	}
 	clockKeys  struct{ Source string }
-	windowKeys struct{ Period string }
-	meterKeys  struct {
+	windowKeys struct {
+		Period string
+		Digest string `yaml:",omitempty"`
+	}
+	meterKeys struct {
 		ID, URL string
 		Unit    uint8
 		Profile string
@@ -118,10 +122,14 @@ const restoreSlow = 60 // A per minute, twenty times a site's
 
 // File returns the site file of w for the agent.
 func (s *Site) File(w *World) ([]byte, error) {
+	digest := ""
+	if s.Digest > 0 {
+		digest = s.Digest.String()
+	}
 	f := siteFile{
 		Site:   siteKeys{ID: s.Agent, Name: "Bench substation", KVA: w.Firm},
 		Clock:  clockKeys{Source: "assume"},
-		Window: windowKeys{Period: s.Window.String()},
+		Window: windowKeys{Period: s.Window.String(), Digest: digest},
 		Buffer: bufferKeys{Path: s.Store},
 		Uplink: uplinkKeys{Broker: "tcp://" + s.Broker, Payload: "json", BackoffMax: s.Timers.BackoffMax.String()},
 		Failsafe: failsafeKeys{
