@@ -18,6 +18,7 @@ demo: build
 
 bench: build
 	bin/lvbench bench $(ARGS)
+	$(GO) test -run '^$$' -bench 'OpenAMillion|Drain' -benchtime 3x ./buffer
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkStep
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 
