@@ -250,7 +250,11 @@ func TestClosedLoopDay(t *testing.T) {
 	} {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(2) {
+			seeds := uint64(2)
+			if testing.Short() {
+				seeds = 1
+			}
+			for seed := range seeds {
 				p.seed = seed
 				r := runDay(t, p)
 				if r.longest > time.Minute || r.unfinished > 0 || r.switchesAHour > 8 || r.fairness < 0.98 {

@@ -503,7 +503,8 @@ func TestLimitsGoUpByARampOnly(t *testing.T) {
 		high  meter.Milliamps
 	}{
 		{"with headroom a tenth of the rating a minute", 50_000, false, 2 * m, 40_000, 44_000},
-		{"near the rating three amperes a minute, for both groups together", 270_000, false, 2 * m, 26_000, 27_000},
+		{"near the rating three amperes a minute, for both groups together", 262_000, false, 2 * m, 26_000, 27_000},
+		{"not at all above 88 %", 270_000, false, 2 * m, 24_000, 24_000},
 		{"not at all without a measurement", 50_000, true, 2 * m, 24_000, 24_000},
 		{"export is no load", -400_000, false, 2 * m, 40_000, 44_000},
 	}

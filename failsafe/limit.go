@@ -109,6 +109,10 @@ func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 		gs.Raised = r.now
 		return gs.Limit, RuleBlind
 	}
+	if load >= resumeBelow && load != unmeasured {
+		gs.Raised = max(gs.Raised, r.now)
+		return gs.Limit, RuleNoRoom
+	}
 	if r.now < gs.Raised {
 		return gs.Limit, RuleRestore // the device's own share of the spread
 	}

@@ -114,6 +114,7 @@ const (
 	RuleRestore  Rule = "restore ramp"
 	RuleBlind    Rule = "no increase without a good measurement"
 
+	RuleNoRoom     Rule = "no increase above 88 % of the rating"
 	RuleFrozen     Rule = "no increase while a fuse is suspected"
 	RuleUnmeasured Rule = "not measured for a minute: failsafe limit"
 	RuleProtection Rule = "overload protection"

@@ -249,7 +249,7 @@ func (r *run) settle() {
 				if to == Free {
 					to, why = Limited, limitedBy[rule]
 				}
-			case RuleRestore, RuleBlind, RuleFrozen:
+			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom:
 				to = Restoring
 			}
 		}
