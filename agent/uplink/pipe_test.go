@@ -27,6 +27,7 @@ type far struct {
 	mute   bool // reads and answers nothing
 	refuse byte // code of CONNACK
 	denied byte // code of SUBACK for the self-test, when not 0
+	forges bool // passes on another message in its place
 	loses  bool // acknowledges and throws away, as an access list has it
 	closes time.Duration
 
@@ -170,6 +171,9 @@ func (f *far) answer(packet packets.ControlPacket, listens *bool) []packets.Cont
 		if p.TopicName == topics.Selftest() && *listens {
 			echo := p.Copy()
 			echo.Qos = 0
+			if f.forges {
+				echo.Payload = []byte(`{"nonce":"another"}`)
+			}
 			return []packets.ControlPacket{a, echo}
 		}
 		return []packets.ControlPacket{a}

@@ -245,6 +245,7 @@ func TestSelftest(t *testing.T) {
 		want   string
 	}{
 		{"what is sent is swallowed", func(f *far) { f.loses = true }, func(f *far) { f.loses = false }, "nothing came back"},
+		{"another message comes back", func(f *far) { f.forges = true }, func(f *far) { f.forges = false }, "nothing came back"},
 		{"its subscription is denied", func(f *far) { f.denied = 0x80 }, nil, "denies the subscription: code 0x80"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
