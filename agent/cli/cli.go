@@ -45,7 +45,7 @@ centre falls silent.`,
 	root.AddCommand(shelveCommand(), ackCommand(), ledgerCommand(), exportCommand())
 
 	ran := false
-	root.AddCommand(profileCommand())
+	root.AddCommand(profileCommand(), probeCommand(), scanCommand())
 	var all []*cobra.Command
 	for _, c := range root.Commands() {
 		all = append(append(all, c), c.Commands()...)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lvagent/meter/metertest"
 )
 
 const faulty = `site: {id: "S 1", nme: x}
@@ -155,6 +157,38 @@ func TestExitCodes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if got, out, errs := invoke(tt.args...); got != tt.want {
 				t.Errorf("exit %d, want %d\n%s%s", got, tt.want, out, errs)
+			}
+		})
+	}
+}
+
+// A meter that is looked at over the command line: what it prints, and its exit
+// codes. What it finds is tested in agent/survey.
+func TestProbeAndScan(t *testing.T) {
+	s, err := metertest.Listen("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.SetSDM630(3, metertest.SDM630{V: [3]float64{231, 232, 233}})
+	for _, tt := range []struct {
+		name, args, want string
+		code             int
+	}{
+		{"probe", "probe --unit 3 --profile eastron-sdm630 --url " + s.URL(), "the profile fits", 0},
+		{"probe as JSON", "probe --unit 3 --profile eastron-sdm630 --json --url " + s.URL(), `"offset": -1`, 0},
+		{"probe with the wrong profile", "probe --unit 3 --profile janitza-umg96rm --url " + s.URL(), "the meter refuses", 1},
+		{"probe of nobody", "probe --unit 9 --url " + s.URL(), "does not reach the meter", 1},
+		{"probe of a front end", "probe --url spi:///dev/spidev0.0", "docs/spi.md", 1},
+		{"probe without address", "probe --unit 3", "say --url", 1},
+		{"scan", "scan --units 2-4 --url " + s.URL(), "{id: m3, url: \"" + s.URL() + "\", unit: 3, profile: eastron-sdm630}", 0},
+		{"scan of nobody", "scan --units 8 --url " + s.URL(), "no unit answers", 1},
+		{"scan of impossible units", "scan --units 0-9 --url " + s.URL(), "want numbers from 1 to 247", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, out, errs := invoke(strings.Fields(tt.args)...)
+			if code != tt.code || !strings.Contains(out+errs, tt.want) {
+				t.Errorf("exit %d, want %d and %q:\n%s%s", code, tt.code, tt.want, out, errs)
 			}
 		})
 	}
