@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X lvagent/agent.Version=$(VERSION)
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
-.PHONY: build demo bench test cross clean
+.PHONY: build demo bench test cross generate clean
 
 build:
 	@mkdir -p bin
@@ -23,7 +23,7 @@ bench: build
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 
 test: build
-	.ci/install mosquitto tmux
+	.ci/install mosquitto tmux protoc npm
 	$(GO) test ./...
 	$(GO) test -count=1 -tags integration ./hwtest/...
 
@@ -32,6 +32,13 @@ cross:
 	GOOS=linux GOARCH=arm GOARM=7 $(BUILD) -o dist/lvagent-linux-armv7 ./cmd/lvagent
 	GOOS=linux GOARCH=arm64 $(BUILD) -o dist/lvagent-linux-arm64 ./cmd/lvagent
 	GOOS=linux GOARCH=amd64 $(BUILD) -o dist/lvagent-linux-amd64 ./cmd/lvagent
+
+# generate makes the code that is made; a test of sparkplugpb finds it out of date.
+generate:
+	.ci/install protoc
+	$(GO) build -modfile=packaging/tools/go.mod -o bin/protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go
+	protoc --plugin=protoc-gen-go=bin/protoc-gen-go --proto_path=agent/uplink/sparkplugpb \
+		--go_out=agent/uplink/sparkplugpb --go_opt=paths=source_relative sparkplug_b.proto
 
 clean:
 	rm -rf bin dist

@@ -36,7 +36,9 @@ var below = map[string][]string{
 	"agent/recorder":           {"agent/message", "meter", "meter/flight"},
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
-	"agent/uplink":             {"agent/message"},
+	"agent/sparkplug":          {"agent/message", "agent/uplink/sparkplugpb", "meter"},
+	"agent/uplink":             {"agent/message", "agent/sparkplug", "meter"},
+	"agent/uplink/sparkplugpb": {},
 	"buffer":                   {},
 	"configs":                  {"failsafe", "meter", "meter/alarm", "meter/loading"},
 	"failsafe":                 {"meter"},
@@ -61,7 +63,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/ledger", "agent/message", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/ledger", "agent/message", "agent/sparkplug", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 
@@ -73,6 +75,7 @@ var homes = map[string][]string{
 	"github.com/simonvetter/modbus":       {"meter/modbus"},
 	"github.com/eclipse/paho.mqtt.golang": {"agent/uplink", "hwtest/bench"},
 	"github.com/mochi-mqtt/server/v2":     {"hwtest/bench"},
+	"google.golang.org/protobuf":          {"agent/uplink/sparkplugpb"},
 	"go.etcd.io/bbolt":                    {"buffer"},
 	"github.com/spf13/viper":              {"configs"},
 	"github.com/go-viper/mapstructure/v2": {"configs"},

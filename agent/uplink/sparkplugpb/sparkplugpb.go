@@ -1,0 +1,44 @@
+// Package sparkplugpb is the payload of Sparkplug B 3.0 on the wire: the types
+// that protoc makes of sparkplug_b.proto (`make generate`), and their coding.
+//
+// It is the one home of the protobuf library, and knows nothing of what the
+// metrics mean (agent/sparkplug).
+package sparkplugpb
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Bounds of a payload that is read: a command is small, and anybody whom the
+// broker lets write may send one.
+const (
+	MaxPayload = 64 << 10
+	MaxMetrics = 256
+)
+
+// ErrTooLarge says that a payload is beyond a bound.
+var ErrTooLarge = errors.New("larger than a command may be")
+
+// Append appends the wire form of p to dst. It fails where a text is not UTF-8.
+func Append(dst []byte, p *Payload) ([]byte, error) {
+	return proto.MarshalOptions{Deterministic: true}.MarshalAppend(dst, p)
+}
+
+// Parse reads a payload. What it does not know it does not keep, so that what it
+// holds is bounded by what it was given.
+func Parse(b []byte) (*Payload, error) {
+	if len(b) > MaxPayload {
+		return nil, fmt.Errorf("read payload of %d octets, at most %d: %w", len(b), MaxPayload, ErrTooLarge)
+	}
+	p := new(Payload)
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: 8}).Unmarshal(b, p); err != nil {
+		return nil, fmt.Errorf("read payload of %d octets: %w", len(b), err)
+	}
+	if n := len(p.Metrics); n > MaxMetrics {
+		return nil, fmt.Errorf("read payload with %d metrics, at most %d: %w", n, MaxMetrics, ErrTooLarge)
+	}
+	return p, nil
+}
