@@ -21,7 +21,6 @@ import (
 
 	"lvagent/agent"
 	"lvagent/configs"
-	"lvagent/meter/modbus"
 )
 
 // errFault says that a fault was found and printed.
@@ -179,38 +178,6 @@ does not have.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the faults as JSON")
-	return c
-}
-
-func schemaCommand() *cobra.Command {
-	var markdown, profile bool
-	c := &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON Schema of the site file or of meter profiles",
-		Long: `Prints the JSON Schema of the site file, with which an editor completes and checks
-it, or with --markdown the same as a table for people. With --profile it is that of
-meter profiles.`,
-		Example: "  lvagent schema > site.schema.json\n  lvagent schema --profile > profile.schema.json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			reference, schema := configs.Reference, configs.Schema
-			if profile {
-				reference, schema = modbus.Reference, modbus.Schema
-			}
-			if markdown {
-				fmt.Fprint(cmd.OutOrStdout(), reference())
-				return nil
-			}
-			text, err := schema()
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), string(text))
-			return nil
-		},
-	}
-	c.Flags().BoolVar(&markdown, "markdown", false, "print a table instead")
-	c.Flags().BoolVar(&profile, "profile", false, "of meter profiles")
 	return c
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"lvagent/agent/clock"
 	"lvagent/agent/message"
+	"lvagent/agent/message/schematest"
 	"lvagent/agent/outbox"
 	"lvagent/agent/uplink"
 	"lvagent/configs"
@@ -63,16 +64,26 @@ type batch struct {
 }
 
 func (r *rig) Store(_ bool, records []outbox.Record, kept ...outbox.Kept) {
+	for i := range records {
+		if err := schematest.CheckRecord(records[i].Stream, records[i].Body); err != nil {
+			r.t.Error(err)
+		}
+	}
 	r.records = append(r.records, records...)
 	r.batches = append(r.batches, batch{records, kept})
 	for _, k := range kept {
 		r.kept[k.Key] = k.Value
 	}
 }
-func (r *rig) Health() outbox.Health            { return r.health }
-func (r *rig) Get(key string) []byte            { return r.kept[key] }
-func (r *rig) Resend(ask outbox.Resend)         { r.resends = append(r.resends, ask) }
-func (r *rig) Retain(topic string, body []byte) { r.retained[topic] = body }
+func (r *rig) Health() outbox.Health    { return r.health }
+func (r *rig) Get(key string) []byte    { return r.kept[key] }
+func (r *rig) Resend(ask outbox.Resend) { r.resends = append(r.resends, ask) }
+func (r *rig) Retain(topic string, body []byte) {
+	if err := schematest.Check(topic, body); err != nil {
+		r.t.Error(err)
+	}
+	r.retained[topic] = body
+}
 func (r *rig) Save(version uint64, _ []byte) {
 	r.states = append(r.states, version)
 	if !r.hold {
@@ -109,7 +120,7 @@ func stillRig(t *testing.T, site string, kept map[string][]byte, passed *time.Du
 	engine := failsafe.NewEngine(cfg.Engine([32]byte{}))
 	r.loop = New(Options{
 		Config: cfg, Topics: message.NewTopics(cfg.Uplink.Prefix, "S1"), Engine: engine,
-		State: engine.New(0, wall(), false), Outbox: r, Uplink: r, Saver: r,
+		State: engine.New(0, wall(), false), Status: message.Status{State: message.Online}, Outbox: r, Uplink: r, Saver: r,
 		Outputs: map[string]Output{"G1": func(g string, limit meter.Milliamps) bool {
 			r.told = append(r.told, limit)
 			if !r.mute {

@@ -74,9 +74,11 @@ func TestDecode(t *testing.T) {
 		{"lockout ended", "ack", `{` + headText + `,"target":{"way":"W3"}}`, Acknowledge{Target: Target{Way: "W3"}}},
 		{"alarm unlatched", "ack", `{` + headText + `,"alarm":"W3.L1.i.hihi"}`, Acknowledge{Alarm: "W3.L1.i.hihi"}},
 	}
+	open := compiled(t, false)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c, r := Decode("lv/v1/EPN-E1234/cmd/"+tt.command, []byte(tt.payload), false)
+			conforms(t, open, tt.name, tt.command, []byte(tt.payload), r)
 			if r != nil {
 				t.Fatal(r)
 			}
@@ -190,9 +192,11 @@ func TestRejections(t *testing.T) {
 		{"no site file", "config", []byte(`{` + headText + `}`), false, Invalid, "site: missing", "c-1"},
 		{"heartbeat of nobody", "heartbeat", []byte(`{"epoch":1,"seq":1}`), false, Invalid, "issuer: missing", ""},
 	}
+	open := compiled(t, false)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c, r := Decode("lv/v1/EPN-E1234/cmd/"+tt.command, tt.payload, tt.retained)
+			conforms(t, open, tt.name, tt.command, tt.payload, r)
 			if r == nil {
 				t.Fatalf("accepted: %+v", c)
 			}
@@ -239,6 +243,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add("limit", bytes.Repeat([]byte{'['}, 1<<20), false)
 	f.Add("telemetry", []byte(`{`+headText+`,"groups":[`+telemetryText+`]}`), false)
+	open := compiled(f, false)
 	f.Fuzz(func(t *testing.T, name string, payload []byte, retained bool) {
 		c, r := Decode("lv/v1/a/cmd/"+name, payload, retained)
 		if (r == nil) == (c.Body == nil) {
@@ -254,6 +259,7 @@ func FuzzDecode(f *testing.F) {
 		if retained {
 			t.Fatal("a retained command was accepted")
 		}
+		conforms(t, open, "", name, payload, nil)
 		again, r := Decode("lv/v1/a/cmd/"+name, c.Canonical, false)
 		if r != nil || again.Hash != c.Hash {
 			t.Fatalf("canonical form is not stable: %v\n%s\n%s", r, c.Canonical, again.Canonical)

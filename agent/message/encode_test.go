@@ -159,7 +159,7 @@ func TestGoldens(t *testing.T) {
 				Limit:    [meter.Phases]*Flow{{Import: milliamps(24_000), Export: milliamps(0)}},
 				Feedback: [meter.Phases]*Flow{{Import: milliamps(24_049)}},
 			},
-			{Group: "G2", Way: "W3", State: "FREE", Limit: [meter.Phases]*Flow{{}, {}, {}}, Command: "c1"},
+			{Group: "G2", Way: "W3", State: "UNKNOWN", Limit: [meter.Phases]*Flow{{}, {}, {}}, Command: "c1"},
 		}),
 		"health": AppendHealth(nil, agent, instant, []meter.HealthPoint{
 			{ID: "bus/tcp://10.0.0.7:502", State: meter.HealthOK, Since: start},

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"lvagent/agent/message"
+	"lvagent/agent/message/schematest"
 	"lvagent/agent/uplink"
 	"lvagent/configs"
 )
@@ -49,6 +51,13 @@ func read(t *testing.T, o *Outbox, stream string) []uplink.Record {
 	records, err := o.Read(stream, 1, nil, 1000)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(stream, "/") { // those of ways the tests make up themselves
+		for _, r := range records {
+			if err := schematest.CheckRecord(stream, r.Body); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 	return records
 }
