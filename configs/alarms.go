@@ -17,7 +17,9 @@ func (c *Config) completeAlarms(s *Source) {
 		a := &c.Alarms[i]
 		if len(a.Ways) == 0 {
 			for _, w := range c.Ways {
-				a.Ways = append(a.Ways, w.ID)
+				if !w.IsIncomer() || a.isCondition() {
+					a.Ways = append(a.Ways, w.ID)
+				}
 			}
 		}
 		at := fmt.Sprintf("alarms[%d].", i)
@@ -277,7 +279,7 @@ const (
 // defaultRules returns the thresholds that every site should have. All ways of a
 // busbar have its voltage: with a transformer it is judged once, at TX.
 func (c *Config) defaultRules(way string, has [meter.Phases]bool) (rules []alarm.Rule) {
-	sum := way == failsafe.TX
+	sum, incomer := way == failsafe.TX, c.Incomer() == way
 	volts := sum == (c.Site.FirmCurrent() > 0)
 	offset := Milli(c.Site.BusbarOffset)
 	rating, smallest := c.ratingOf(way), meter.Milliamps(math.MaxInt64)
@@ -300,6 +302,10 @@ func (c *Config) defaultRules(way string, has [meter.Phases]bool) (rules []alarm
 		}
 		if rating[p] <= 0 {
 			continue
+		}
+		if incomer {
+			smallest = min(smallest, rating[p])
+			continue // its current is judged at TX
 		}
 		smallest = min(smallest, rating[p])
 		i := alarm.Rule{Way: way, Quantity: alarm.I, Phase: p, Kind: alarm.Hi, Threshold: int64(rating[p]) * currentHi / 100,
@@ -353,6 +359,10 @@ func (c *Config) Conditions(way string, has [meter.Phases]bool, poll time.Durati
 	}
 	if !c.hasNeutral(way) {
 		out.Neutral.Disabled = true
+	}
+	if way == c.Incomer() {
+		// What is exported is told of the transformer.
+		out.Export.Disabled, out.Reverse.Disabled = true, true
 	}
 	if way == failsafe.TX {
 		// The sum has no fuse and no meter of its own, and what its ways lack is

@@ -54,7 +54,7 @@ type Config struct {
 type Site struct {
 	ID          string  `mapstructure:"id" doc:"Agent id: MQTT client id, topic level and certificate CN. Letters, digits, _ and -, at most 64."`
 	Name        string  `mapstructure:"name" doc:"What people call it."`
-	Transformer float64 `mapstructure:"transformer_kva" doc:"Rating of the transformer in kVA. With it the sum of the ways is measured as the pseudo-way TX."`
+	Transformer float64 `mapstructure:"transformer_kva" doc:"Rating of the transformer in kVA. With it the transformer is the pseudo-way TX: the sum of the ways, or what an incomer measures."`
 	Firm        float64 `mapstructure:"firm_kva" doc:"Firm capacity in kVA, which charging must respect. Default the rating."`
 	// One number for both directions: what a nearer customer sees is worse than
 	// this says when the voltage is high, and better when it is low.
@@ -98,7 +98,8 @@ type Way struct {
 	ID     string    `mapstructure:"id" doc:"Name of the way in topics and records."`
 	Name   string    `mapstructure:"name" doc:"What people call it."`
 	Meter  string    `mapstructure:"meter" doc:"Id of the meter that measures it."`
-	Rating PhaseAmps `mapstructure:"rating_a" doc:"Sustained rating in A: one number, or {L1: …, L2: …, L3: …}."`
+	Role   string    `mapstructure:"role" doc:"feeder: it leads to customers. incomer: its meter measures the transformer itself, between it and the busbar; the readings of TX are then its, and the sum of the ways while it is silent. At most one; no group may hang on it. Default feeder."`
+	Rating PhaseAmps `mapstructure:"rating_a" doc:"Sustained rating in A: one number, or {L1: …, L2: …, L3: …}. Default of an incomer what site.firm_kva allows."`
 	Phases []string  `mapstructure:"phases" doc:"The phases that the way has. Default all three."`
 
 	Generation string     `mapstructure:"generation" doc:"none: nothing on the way ever feeds in. some: it may, also at night. unknown: by day it may. For lvagent wiring. Default unknown."`
@@ -135,7 +136,7 @@ type Window struct {
 // Alarm is a threshold on one quantity of some ways, or one of the conditions
 // that every way has.
 type Alarm struct {
-	Ways       []string      `mapstructure:"ways" doc:"Ids of the ways. Default all, without TX."`
+	Ways       []string      `mapstructure:"ways" doc:"Ids of the ways. Default all feeders, without TX; of a condition the incomer too."`
 	Quantity   string        `mapstructure:"quantity" doc:"v, i, p, q or n (neutral current). None for a condition."`
 	Phases     []string      `mapstructure:"phases" doc:"Phases. Default all of the way's; none for n and for a condition."`
 	Kind       string        `mapstructure:"kind" doc:"hi, hihi, lo, lolo, rate; or the name of a condition: FUSE_SUSPECTED, PHASE_LOST, SUPPLY_LOST, EXPORT_OVERLOAD, REVERSE_POWER, NEUTRAL_RATIO, UNBALANCE, STALE, FROZEN, MEASUREMENT_FAULT."`

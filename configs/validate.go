@@ -40,6 +40,7 @@ func (c *Config) complete(s *Source) {
 		if len(w.Phases) == 0 {
 			w.Phases = []string{"L1", "L2", "L3"}
 		}
+		w.completeRole(&c.Site)
 		if _, given := s.lines[fmt.Sprintf("ways[%d].channel", i)]; !given {
 			w.Channel = 1
 		}
@@ -135,6 +136,7 @@ func (c *Config) validateMeters(s *Source) {
 	if len(c.Ways) > mostWays {
 		s.add("ways", "must be at most %d, not %d", mostWays, len(c.Ways))
 	}
+	c.validateRoles(s)
 	ids = s.ids("ways")
 	type input struct {
 		meter   string
@@ -202,6 +204,8 @@ func (c *Config) validateGroups(s *Source) {
 		w := slices.IndexFunc(c.Ways, func(w Way) bool { return w.ID == g.Way })
 		if w < 0 {
 			s.add(at+".way", "group %s: there is no way %q", g.ID, g.Way)
+		} else if c.Ways[w].IsIncomer() {
+			s.add(at+".way", "group %s: way %s is the incomer; a group hangs on a feeder", g.ID, g.Way)
 		}
 		s.phases(at+".phases", g.Phases)
 		if len(g.Phases) == 0 {
@@ -460,6 +464,9 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 		}
 	}
 	for _, w := range c.Ways {
+		if w.IsIncomer() {
+			continue // what it measures is TX
+		}
 		way := failsafe.Way{ID: w.ID}
 		for p, a := range w.Rating {
 			way.Rating[p] = meter.Milliamps(Milli(a))

@@ -83,15 +83,17 @@ const (
 	Bench                           // not a half-hour of a real site: shortened or simulated
 	ConfigChanged                   // the meter's or the site's settings changed in this period
 	PQEvent                         // the meter reported a dip, swell or interruption
+	MapInvalid                      // the way was not supplied as usual for part of it: what is on it is not known
+	Summed                          // part of the transformer's record is the sum of the ways: its own meter was silent
 )
 
 // AllFlags are the flags that there are.
-const AllFlags = PQEvent<<1 - 1
+const AllFlags = Summed<<1 - 1
 
 var flagNames = []string{
 	"NO_DATA", "INVALID", "PARTIAL", "BOOT", "RESTART", "CLOCK_STEP", "CLOCK_UNSYNCED",
 	"COMM_LOSS", "SUSPECT", "DERIVED", "UNAVAILABLE", "OVERLAP", "BENCH",
-	"CONFIG_CHANGED", "PQ_EVENT",
+	"CONFIG_CHANGED", "PQ_EVENT", "MAP_INVALID", "SUMMED",
 }
 
 // Names returns the names of the flags that are set, in a fixed order.

@@ -281,9 +281,7 @@ func (l *Loop) Run(ctx context.Context) error {
 func (l *Loop) tick(now time.Duration) {
 	wall, clock := l.Wall(), l.watchClock()
 	if l.transformer != nil {
-		if sum := l.transformer.Tick(now); sum != nil {
-			l.feedReading(len(l.feeds)-1, sum)
-		}
+		l.feedTransformer(l.transformer.Tick(now))
 	}
 	l.closePeriods(now, wall, clock)
 	l.watchStore(wall)

@@ -22,27 +22,35 @@ type feed struct {
 }
 
 // buildFeeds makes a feed for each way and, where the site has a transformer,
-// one for the sum of them.
+// one for it: as its own meter says, or the sum of the ways.
 func (l *Loop) buildFeeds() {
 	cfg := l.Config
 	l.budget = alarm.Budget{PerSecond: cfg.Live.PerSecond, Burst: cfg.Live.Burst}
 	var feeders []alarm.Feeder
 	slowest := time.Duration(0) // the sum can't come more often than its last part
+	var measured *alarm.Feeder
 	for i, w := range cfg.Ways {
 		poll := cfg.PollOf(&w)
-		hold := poll * 5 / 2
 		slowest = max(slowest, poll)
 		var rating [meter.Phases]meter.Milliamps
 		for p, a := range w.Rating {
 			rating[p] = meter.Milliamps(configs.Milli(a))
 		}
 		l.addFeed(i, w.ID, poll, configs.PhaseSet(w.Phases), rating)
-		feeders = append(feeders, alarm.Feeder{Way: w.ID, Phases: configs.PhaseSet(w.Phases), Hold: hold})
+		feeder := alarm.Feeder{Way: w.ID, Phases: configs.PhaseSet(w.Phases), Hold: poll * 5 / 2}
+		if w.IsIncomer() {
+			measured = &feeder
+		} else {
+			feeders = append(feeders, feeder)
+		}
 	}
 	if firm := cfg.Site.FirmCurrent(); firm > 0 {
 		every := [meter.Phases]bool{true, true, true}
 		l.addFeed(len(cfg.Ways), failsafe.TX, slowest, every, [meter.Phases]meter.Milliamps{firm, firm, firm})
 		l.transformer = alarm.NewTransformer(feeders, slowest)
+		if measured != nil {
+			l.transformer.MeasuredBy(*measured)
+		}
 	}
 }
 
@@ -65,8 +73,8 @@ func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phase
 	l.ways[id] = i
 }
 
-// takeReading feeds a reading to all that is made of its way, and the sum that
-// it completes to all that is made of the transformer.
+// takeReading feeds a reading to all that is made of its way, and what it says of
+// the transformer to all that is made of that.
 func (l *Loop) takeReading(r *meter.Reading) {
 	i, ok := l.ways[r.Way]
 	if !ok {
@@ -74,9 +82,19 @@ func (l *Loop) takeReading(r *meter.Reading) {
 	}
 	l.feedReading(i, r)
 	if l.transformer != nil {
-		if sum := l.transformer.Add(r); sum != nil {
-			l.feedReading(len(l.feeds)-1, sum)
-		}
+		l.feedTransformer(l.transformer.Add(r))
+	}
+}
+
+// feedTransformer feeds a reading of the transformer, if there is one.
+func (l *Loop) feedTransformer(r *meter.Reading) {
+	if r == nil {
+		return
+	}
+	tx := len(l.feeds) - 1
+	l.feedReading(tx, r)
+	if l.transformer.Summed() {
+		l.feeds[tx].window.Remark(meter.Summed)
 	}
 }
 

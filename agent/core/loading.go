@@ -62,7 +62,9 @@ func (l *Loop) buildLoading(now time.Duration, wall time.Time, clock meter.Clock
 func (l *Loop) tickLoading(now time.Duration, wall time.Time, clock meter.Clock) {
 	for i, w := range l.loading {
 		w.Advance(now, wall, clock)
-		l.watchHeat(i, wall)
+		if !l.isIncomer(i) {
+			l.watchHeat(i, wall)
+		}
 	}
 	if now-l.capacityAt < tellCapacity {
 		return
@@ -106,6 +108,11 @@ func edge(raised bool) meter.Edge {
 	return meter.Clear
 }
 
+// isIncomer reports whether the feed's way measures the transformer.
+func (l *Loop) isIncomer(i int) bool {
+	return i < len(l.Config.Ways) && l.Config.Ways[i].IsIncomer()
+}
+
 func (l *Loop) keepLoading(wall time.Time, clock meter.Clock) {
 	kept := make([]loading.State, 0, len(l.loading))
 	for _, w := range l.loading {
@@ -126,7 +133,10 @@ func (l *Loop) capacity() []byte {
 		transformer = l.loading[len(l.loading)-1]
 	}
 	ways := make([]meter.Capacity, 0, len(l.loading))
-	for _, w := range l.loading {
+	for i, w := range l.loading {
+		if l.isIncomer(i) {
+			continue // what it measures is the transformer's
+		}
 		of := transformer
 		if w == of {
 			of = nil // it does not bound itself

@@ -44,7 +44,7 @@ func (l *Loop) retained() (state, groups []byte) {
 func Meta(cfg *configs.Config) *message.Meta {
 	m := &message.Meta{Schema: "1"}
 	for _, w := range cfg.Ways {
-		way := message.MetaWay{ID: w.ID, Name: w.Name}
+		way := message.MetaWay{ID: w.ID, Name: w.Name, Role: w.Role}
 		for p, has := range configs.PhaseSet(w.Phases) {
 			if has {
 				way.Phases = append(way.Phases, message.MetaPhase{

@@ -61,6 +61,7 @@ type Meta struct {
 // MetaWay describes one way.
 type MetaWay struct {
 	ID, Name   string
+	Role       string // feeder or incomer; empty for the transformer
 	Phases     []MetaPhase
 	Thresholds []MetaThreshold
 }
@@ -94,6 +95,7 @@ func AppendMeta(dst []byte, agent string, m *Meta) []byte {
 		w.open("")
 		w.text("way", way.ID)
 		w.text("name", way.Name)
+		w.known("role", way.Role)
 		w.openArray("phases")
 		for _, p := range way.Phases {
 			w.text("", p.Phase.String())

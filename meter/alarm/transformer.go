@@ -19,10 +19,11 @@ type Feeder struct {
 	Hold   time.Duration      // how long its values stand: 2.5 polls; 0 is 2.5 s
 }
 
-// Transformer adds up the ways of a substation to readings of TX (R19). It has
-// one owner and is not safe for concurrent use.
+// Transformer makes the readings of TX (R19): those of the meter that measures the
+// transformer itself, where there is one, and else the sum of the ways. It has one
+// owner and is not safe for concurrent use.
 //
-// P and Q are summed with their signs, and the current is worked out from the
+// In the sum P and Q are summed with their signs, and the current is worked out from the
 // sums, |S| / V: currents of ways at different power factors, or of which one
 // exports, do not add up as magnitudes. The voltage is the median of the ways',
 // so that one blown measuring fuse does not bend it. The neutral current has no
@@ -35,6 +36,13 @@ type Transformer struct {
 	feeders []feeder
 	volts   []int64 // for the median
 	out     meter.Reading
+
+	incomer    *incomer      // nil: nothing measures the transformer itself
+	longest    time.Duration // hold of a feeder
+	summedOnce bool          // out is a sum
+	summed     bool          // what was told last is one, in part
+	told       bool
+	toldAt     time.Duration
 
 	started bool
 	began   time.Duration
@@ -69,18 +77,26 @@ type heldVolts struct {
 func NewTransformer(feeders []Feeder, every time.Duration) *Transformer {
 	t := &Transformer{every: max(or(every, time.Second), 1), volts: make([]int64, 0, len(feeders))}
 	for _, f := range feeders {
-		if f.Phases == [meter.Phases]bool{} {
-			f.Phases = [meter.Phases]bool{true, true, true}
-		}
-		f.Hold = or(f.Hold, 2500*time.Millisecond)
+		f.complete()
+		t.longest = max(t.longest, f.Hold)
 		t.feeders = append(t.feeders, feeder{Feeder: f})
 	}
 	return t
 }
 
+func (f *Feeder) complete() {
+	if f.Phases == [meter.Phases]bool{} {
+		f.Phases = [meter.Phases]bool{true, true, true}
+	}
+	f.Hold = or(f.Hold, 2500*time.Millisecond)
+}
+
 // Add takes a reading of a way. It returns the reading of TX that this completes
 // or nil; a reading is valid until the next call.
 func (t *Transformer) Add(r *meter.Reading) *meter.Reading {
+	if t.incomer != nil && t.incomer.Way == r.Way {
+		return t.addIncomer(r)
+	}
 	i := 0
 	for i < len(t.feeders) && t.feeders[i].Way != r.Way {
 		i++
@@ -164,7 +180,7 @@ func (t *Transformer) Tick(now time.Duration) *meter.Reading {
 	for p := range t.out.Phase {
 		t.sum(&t.out.Phase[p], p, newest)
 	}
-	return &t.out
+	return t.tellSum(now)
 }
 
 func (t *Transformer) stretch(at time.Duration) int64 { return int64(at / t.every) }

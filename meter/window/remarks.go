@@ -2,6 +2,10 @@ package window
 
 import "lvagent/meter"
 
+// Remark flags the period under way. Who has a reason to does so again and again,
+// so that each period that it lasts into has the flag.
+func (w *Window) Remark(f meter.Flags) { w.open.Flags |= f }
+
 // Counter is the number of events of a kind, as the meter last said.
 type Counter struct {
 	Known bool
