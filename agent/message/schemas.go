@@ -280,7 +280,7 @@ var schemas = []Schema{
 	{"meta", []string{"up/meta"}, true, "Ways, phases, units, ratings, thresholds.",
 		kept(has("schema", orNull(text()), "version of these schemas"), has("points", orNull(text()), "hash of the point list"),
 			has("units", named(text()), "by quantity"),
-			has("ways", list(object(aWay, has("name", text(), ""), has("phases", list(one("L1", "L2", "L3")), "that are expected"),
+			has("ways", list(object(aWay, has("name", text(), ""), has("role", orNull(known("feeder", "incomer")), "incomer: its meter measures the transformer, so that it is in no sum; null: the transformer"), has("phases", list(one("L1", "L2", "L3")), "that are expected"),
 				has("rating_a", named(number()), "A, by phase"),
 				has("thresholds", list(object(has("quantity", text(), ""), has("phase", orNull(text()), ""), has("kind", text(), ""),
 					has("threshold", orNull(number()), "V, A, W, var or per cent"))), "of the alarms"))), ""))},
