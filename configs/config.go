@@ -59,7 +59,7 @@ type Site struct {
 	// One number for both directions: what a nearer customer sees is worse than
 	// this says when the voltage is high, and better when it is low.
 	BusbarOffset float64     `mapstructure:"busbar_offset_v" doc:"How far the busbar stands above the terminals that voltage limits are about, in V. It is taken off before comparing. Default 0: judged as if customers were at the busbar."`
-	Timezone     string      `mapstructure:"timezone" doc:"Local time of the settlement period in each half-hour, as Europe/London. Everything else is UTC."`
+	Timezone     string      `mapstructure:"timezone" doc:"Local time of the settlement period in each half-hour and of groups[].failsafe_profile, as Europe/London. Everything else is UTC."`
 	Thermal      Transformer `mapstructure:"transformer" doc:"How the transformer warms up. Used where transformer_kva is given."`
 }
 
@@ -191,14 +191,15 @@ type Health struct {
 
 // Group is a set of charge points that one output limits.
 type Group struct {
-	ID         string   `mapstructure:"id" doc:"Name of the group."`
-	Way        string   `mapstructure:"way" doc:"Id of the way it hangs on."`
-	Phases     []string `mapstructure:"phases" doc:"Phases it draws from."`
-	Rating     float64  `mapstructure:"rating_a" doc:"Most it can draw per phase, in A."`
-	Failsafe   float64  `mapstructure:"failsafe_a" doc:"Limit per phase in A while the centre is silent. Default 6 A for each connector."`
-	Connectors int      `mapstructure:"connectors" doc:"Number of charging connectors: the group's weight where a feeder is shared. Default 1."`
-	Priority   bool     `mapstructure:"priority" doc:"Shed last: customers who depend on their supply."`
-	Output     Output   `mapstructure:"output" doc:"What carries the limit."`
+	ID         string           `mapstructure:"id" doc:"Name of the group."`
+	Way        string           `mapstructure:"way" doc:"Id of the way it hangs on."`
+	Phases     []string         `mapstructure:"phases" doc:"Phases it draws from."`
+	Rating     float64          `mapstructure:"rating_a" doc:"Most it can draw per phase, in A."`
+	Failsafe   float64          `mapstructure:"failsafe_a" doc:"Limit per phase in A while the centre is silent. Default 6 A for each connector."`
+	Profile    []FailsafePeriod `mapstructure:"failsafe_profile" doc:"When in the week the failsafe limit is another one than failsafe_a; of periods that meet the strictest counts. See docs/failsafe.md."`
+	Connectors int              `mapstructure:"connectors" doc:"Number of charging connectors: the group's weight where a feeder is shared. Default 1."`
+	Priority   bool             `mapstructure:"priority" doc:"Shed last: customers who depend on their supply."`
+	Output     Output           `mapstructure:"output" doc:"What carries the limit."`
 }
 
 // Output is what carries a group's limit: a holding register that takes the

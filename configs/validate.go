@@ -217,6 +217,7 @@ func (c *Config) validateGroups(s *Source) {
 		if g.Failsafe < 0 || g.Failsafe > g.Rating {
 			s.add(at+".failsafe_a", "group %s: must be 0 to its rating of %v A, not %v", g.ID, g.Rating, g.Failsafe)
 		}
+		g.validateProfile(s, at+".failsafe_profile")
 		s.between(at+".connectors", g.Connectors, 1, 1000)
 		g.Output.validate(s, at+".output", g.ID, outputs)
 	}
@@ -457,7 +458,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
 	t.RestoreSpread, t.MinOff, t.Thermal = f.RestoreSpread, f.MinOff, f.Thermal
-	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent()}
+	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent(), Place: c.Place()}
 	for _, i := range c.Uplink.Issuers {
 		if !slices.Contains(f.Issuers, i.ID) {
 			e.Reporters = append(e.Reporters, i.ID)
@@ -477,6 +478,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 		e.Groups = append(e.Groups, failsafe.Group{
 			ID: g.ID, Way: g.Way, Phases: PhaseSet(g.Phases),
 			Rating: meter.Milliamps(Milli(g.Rating)), Failsafe: meter.Milliamps(Milli(g.Failsafe)),
+			Profile: g.periods(),
 			Contact: g.Output.IsContact(), Connectors: g.Connectors, Priority: g.Priority,
 		})
 	}

@@ -39,7 +39,8 @@ type Config struct {
 	// Transformer is the firm current of the transformer per phase, 0 where it
 	// is no constraint.
 	Transformer meter.Milliamps
-	Seed        [32]byte // of this device; spreads what a fleet would do at once
+	Seed        [32]byte       // of this device; spreads what a fleet would do at once
+	Place       *time.Location // of the groups' profiles; nil: UTC
 }
 
 // Way is one LV way with its rating.
@@ -55,6 +56,7 @@ type Group struct {
 	Phases   [meter.Phases]bool
 	Rating   meter.Milliamps // per phase
 	Failsafe meter.Milliamps // per phase, while the centre is silent
+	Profile  []Period        // when in the week Failsafe is another
 	Contact  bool            // the output permits all of the rating or nothing
 	// Connectors are the group's weight where a feeder is shared; 0 counts as 1.
 	Connectors int

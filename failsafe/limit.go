@@ -59,13 +59,13 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 			most, rule, source = a, RuleCommand, c.ID
 		}
 	}
-	if r.blind(g) && cfg.Failsafe < most {
-		most, rule, source = cfg.Failsafe, RuleUnmeasured, ""
+	if low := r.weeks[g].lowest; low < most && r.blind(g) {
+		most, rule, source = low, RuleUnmeasured, ""
 	}
 	if w.State.restricted() {
-		limit, why := cfg.Failsafe, RuleFailsafe
+		limit, why := r.profile(g, &r.today), RuleFailsafe
 		if w.State == Failsafe && w.RampEnd > r.now {
-			limit, why = r.entry(g, w)
+			limit, why = r.entry(g, w, limit)
 		}
 		if limit < most {
 			most, rule, source = limit, why, ""
@@ -81,17 +81,17 @@ func (r *run) measured(g int) bool { return r.highest(g) != unmeasured }
 // the grid, for a fleet that loses its centre at one instant must not drop its
 // load at one instant; it is void as soon as a phase of the way is loaded above
 // 80 % or is not measured.
-func (r *run) entry(g int, w *WayState) (meter.Milliamps, Rule) {
-	cfg, from := &r.cfg.Groups[g], r.s.Groups[g].From
-	if from <= cfg.Failsafe || r.highest(g) >= slowAbove {
-		return cfg.Failsafe, RuleFailsafe
+func (r *run) entry(g int, w *WayState, to meter.Milliamps) (meter.Milliamps, Rule) {
+	from := r.s.Groups[g].From
+	if from <= to || r.highest(g) >= slowAbove {
+		return to, RuleFailsafe
 	}
 	left, whole := int64((w.RampEnd-r.now)/time.Millisecond), int64((w.RampEnd-w.RampStart)/time.Millisecond)
 	if whole <= 0 {
-		return cfg.Failsafe, RuleFailsafe
+		return to, RuleFailsafe
 	}
-	extra := meter.Milliamps(int64(from-cfg.Failsafe) * left / whole)
-	return cfg.Failsafe + extra/granule*granule, RuleEntry
+	extra := meter.Milliamps(int64(from-to) * left / whole)
+	return to + extra/granule*granule, RuleEntry
 }
 
 // ramp is how far group g may go up towards most at this step: a share of its

@@ -155,6 +155,10 @@ type Engine struct {
 	bounds []constraint
 	on     [][]int // group -> constraints
 	lots   []uint64
+	weeks  []weekly // of each group
+	// profiled: a group has a profile; place is where its clock hangs.
+	profiled bool
+	place    *time.Location
 }
 
 // NewEngine returns an engine for cfg, which must be valid: each group's way
@@ -167,18 +171,25 @@ func NewEngine(cfg Config) *Engine {
 		e.groups[w] = append(e.groups[w], g)
 	}
 	e.plan()
+	if e.place = cfg.Place; e.place == nil {
+		e.place = time.UTC
+	}
+	for g := range cfg.Groups {
+		e.weeks = append(e.weeks, e.week(&cfg.Groups[g]))
+		e.profiled = e.profiled || len(cfg.Groups[g].Profile) > 0
+	}
 	return e
 }
 
 // New returns the state of a device that has no past: every way in Init, every
-// group at its failsafe limit. Lost says that a past was expected.
+// group at the lowest of its failsafe limits. Lost says that a past was expected.
 func (e *Engine) New(now time.Duration, wall time.Time, lost bool) State {
 	s := State{Site: e.cfg.Site, Mono: now, Wall: wall, Lost: lost, Rotated: now, Accounted: now}
 	for _, w := range e.cfg.Ways {
 		s.Ways = append(s.Ways, e.newWay(w.ID, now, wall, lost))
 	}
-	for _, g := range e.cfg.Groups {
-		s.Groups = append(s.Groups, newGroup(g, now))
+	for g := range e.cfg.Groups {
+		s.Groups = append(s.Groups, GroupState{ID: e.cfg.Groups[g].ID, Limit: e.weeks[g].lowest, Rule: RuleFailsafe, Raised: now})
 	}
 	for _, w := range e.cfg.Ways {
 		s.Constraints = append(s.Constraints, newConstraints(w.ID, now)...)
@@ -202,10 +213,6 @@ func (e *Engine) newWay(id string, now time.Duration, wall time.Time, lost bool)
 		w.Cause = StateLost
 	}
 	return w
-}
-
-func newGroup(g Group, now time.Duration) GroupState {
-	return GroupState{ID: g.ID, Limit: g.Failsafe, Rule: RuleFailsafe, Raised: now}
 }
 
 // Resume carries a stored state into a new process. Nothing is released by it:
@@ -250,6 +257,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 			}
 		}
 	}
+	today := e.look(wall, clock.Trusted())
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		o := slices.IndexFunc(old.Groups, func(x GroupState) bool { return x.ID == g.ID })
@@ -260,7 +268,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		if !s.Ways[e.wayOf[i]].State.restricted() {
 			g.Limit, g.Rule, g.Source = min(was.Limit, e.cfg.Groups[i].Rating), was.Rule, was.Source
 		} else {
-			g.Limit = min(was.Limit, g.Limit)
+			g.Limit = min(was.Limit, e.profile(i, &today))
 		}
 		g.Capped, g.Cap, g.Paused, g.PausedAt = was.Capped, was.Cap, was.Paused, was.PausedAt+shift
 		g.Withheld, g.Owed = was.Withheld, was.Owed
@@ -297,13 +305,14 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 }
 
 // Stop returns the state to store at an ordered end, and the setpoints to leave
-// behind: for each group the stricter of its limit and its failsafe limit.
+// behind: for each group the stricter of its limit and the lowest of its
+// failsafe limits, since nobody is left to follow a profile.
 func (e *Engine) Stop(s State, now time.Duration, wall time.Time) (State, []Setpoint) {
 	s = s.clone()
 	s.Mono, s.Wall, s.Stopped = now, wall, true
 	var rest []Setpoint
 	for i, g := range s.Groups {
-		rest = append(rest, Setpoint{Group: g.ID, Limit: min(g.Limit, e.cfg.Groups[i].Failsafe)})
+		rest = append(rest, Setpoint{Group: g.ID, Limit: min(g.Limit, e.weeks[i].lowest)})
 	}
 	return s, rest
 }

@@ -18,6 +18,7 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	s = s.clone()
 	s.Stopped = false
 	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws}
+	r.today = e.look(wall, in.Clock.Trusted() && !in.Suspect)
 	for _, h := range in.Heartbeats {
 		r.heartbeat(h)
 	}
@@ -60,6 +61,7 @@ type run struct {
 	// suspect: the wall clock may be wrong. It starts a limit all the same, but
 	// it ends none, and no time that a command names is believed.
 	suspect bool
+	today   calendar
 	loads   []Load
 	draws   []Draw
 
@@ -217,11 +219,11 @@ func (r *run) condition(way, kind string, edge meter.Edge) {
 
 // draw returns a delay in [0, most] that is this device's own and the same each
 // time, so that a fleet that lost the centre together does not act together.
-func (r *run) draw(event string, most time.Duration) time.Duration {
+func (e *Engine) draw(event string, most time.Duration) time.Duration {
 	if most <= 0 {
 		return 0
 	}
-	mac := hmac.New(sha256.New, r.cfg.Seed[:])
+	mac := hmac.New(sha256.New, e.cfg.Seed[:])
 	mac.Write([]byte(event))
 	sum := mac.Sum(nil)
 	return time.Duration(binary.BigEndian.Uint64(sum) % uint64(most+1))
