@@ -124,12 +124,14 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	id, stands := f.machine.Live()
 	sent := f.live.Add(r, wall, stands, id)
 	if l.Recorder != nil {
-		for _, k := range f.live.Kept() {
-			l.Recorder.Record(k.Reading, k.T)
+		kept := f.live.Kept()
+		for j := range kept {
+			l.Recorder.Record(&kept[j].Reading, kept[j].T)
 		}
 	}
-	for _, out := range sent {
-		m := message.LiveReading{T: out.T, Before: out.Before, Alarm: out.Alarm, Reading: out.Reading}
+	for j := range sent {
+		out := &sent[j]
+		m := message.LiveReading{T: out.T, Before: out.Before, Alarm: out.Alarm, Reading: &out.Reading}
 		l.Outbox.Store(false, []outbox.Record{{Stream: message.LiveStream(f.id), At: out.T, Body: message.AppendLive(nil, l.agent, &m)}})
 	}
 }

@@ -111,11 +111,11 @@ func (m *Machine) watchCondition(k condition, p meter.Phase) {
 	if r.Quantity != 0 {
 		quantity = r.Quantity.String()
 	}
-	a := meter.Alarm{ID: r.Way + "." + conditions[k], Way: r.Way, Quantity: quantity, Kind: conditions[k], Threshold: r.Threshold, Severity: r.Severity}
+	id, name := r.Way+"."+conditions[k], identity{quantity: quantity, kind: conditions[k]}
 	if !k.ofWay() {
-		a.ID, a.Phase = r.Way+"."+p.String()+"."+conditions[k], p.String()
+		id, name.phase = r.Way+"."+p.String()+"."+conditions[k], p.String()
 	}
-	m.addTrack(r, k, a)
+	m.addTrack(r, k, id, name)
 	if k == condUnbalance {
 		m.tracks[len(m.tracks)-1].hold = c.Unbalance.Mean * 5 / 2
 	}

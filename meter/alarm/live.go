@@ -96,7 +96,7 @@ type LiveReading struct {
 	T       time.Time
 	Before  bool   // taken before the alarm was raised
 	Alarm   string // the alarm that it belongs to
-	Reading *meter.Reading
+	Reading meter.Reading
 }
 
 // mostBefore bounds the readings of a way that are kept in memory.
@@ -120,6 +120,7 @@ type Live struct {
 	keptAt    time.Duration // stamp of the newest one that was kept
 	keptAny   bool
 
+	way    string
 	heard  bool
 	last   time.Duration // stamp of the newest reading
 	on     bool          // an alarm stood at the last call
@@ -132,12 +133,51 @@ type Live struct {
 	ripeAt time.Duration // when the rate cap is used up
 }
 
-// past is a reading that may still have to be published.
+// past is a reading that may still have to be published, in as little room as
+// may be: each way keeps a minute of them.
 type past struct {
-	reading meter.Reading
+	at      time.Duration
 	wall    time.Time
+	value   [4*meter.Phases + 1]int64 // V, I, P, Q of each phase, neutral
+	reason  [4*meter.Phases + 1]meter.Reason
+	quality [4*meter.Phases + 1]meter.Quality
 	open    bool // there is one, and it was not published
 	loose   bool // and it was not kept
+}
+
+// keep puts a reading away.
+func (p *past) keep(r *meter.Reading, wall time.Time) {
+	*p = past{at: r.At, wall: wall, open: true, loose: true}
+	for i := range r.Phase {
+		ph := &r.Phase[i]
+		put(p, 4*i, ph.V)
+		put(p, 4*i+1, ph.I)
+		put(p, 4*i+2, ph.P)
+		put(p, 4*i+3, ph.Q)
+	}
+	put(p, 4*meter.Phases, r.Neutral)
+}
+
+// reading brings it back.
+func (p *past) reading(way string) meter.Reading {
+	r := meter.Reading{Way: way, At: p.at}
+	for i := range r.Phase {
+		ph := &r.Phase[i]
+		ph.V = get[meter.Millivolts](p, 4*i)
+		ph.I = get[meter.Milliamps](p, 4*i+1)
+		ph.P = get[meter.Milliwatts](p, 4*i+2)
+		ph.Q = get[meter.Millivars](p, 4*i+3)
+	}
+	r.Neutral = get[meter.Milliamps](p, 4*meter.Phases)
+	return r
+}
+
+func put[T meter.Quantity](p *past, i int, s meter.Sample[T]) {
+	p.value[i], p.quality[i], p.reason[i] = int64(s.Value), s.Quality, s.Reason
+}
+
+func get[T meter.Quantity](p *past, i int) meter.Sample[T] {
+	return meter.Sample[T]{Value: T(p.value[i]), Quality: p.quality[i], Reason: p.reason[i]}
 }
 
 // NewLive returns a chooser with nothing to publish.
@@ -158,7 +198,7 @@ func NewLive(cfg LiveConfig) *Live {
 	// Two more than fit, for polls are not exact and the reading that raises the
 	// alarm is in the ring as well.
 	n := int(min(max(cfg.Before/max(cfg.Poll, 1), 0), mostBefore)) + 2
-	return &Live{cfg: cfg, ring: make([]past, n), out: make([]LiveReading, 0, n), kept: make([]LiveReading, 0, n)}
+	return &Live{cfg: cfg, ring: make([]past, n)}
 }
 
 // Add takes a reading of the way, taken at wall, and returns what to publish
@@ -178,7 +218,8 @@ func (l *Live) Add(r *meter.Reading, wall time.Time, active bool, alarm string) 
 		l.before(r.At)
 	}
 	now := &l.ring[l.next]
-	*now = past{*r, wall, true, true}
+	now.keep(r, wall)
+	l.way = r.Way
 	l.next = (l.next + 1) % len(l.ring)
 	l.keep(r.At, active)
 
@@ -230,9 +271,9 @@ func (l *Live) keep(at time.Duration, active bool) {
 			p = &l.ring[(l.next+len(l.ring)-1)%len(l.ring)] // the newest: the others were looked at
 		}
 		// Polls are not exact: what comes an eighth early is in time.
-		if p.loose && at-p.reading.At <= l.cfg.Before && !(l.keptAny && p.reading.At-l.keptAt < l.cfg.KeepEvery-l.cfg.KeepEvery/8) {
-			p.loose, l.keptAny, l.keptAt = false, true, p.reading.At
-			l.kept = append(l.kept, LiveReading{T: p.wall, Alarm: l.alarm, Reading: &p.reading})
+		if p.loose && at-p.at <= l.cfg.Before && !(l.keptAny && p.at-l.keptAt < l.cfg.KeepEvery-l.cfg.KeepEvery/8) {
+			p.loose, l.keptAny, l.keptAt = false, true, p.at
+			l.kept = append(l.kept, LiveReading{T: p.wall, Alarm: l.alarm, Reading: p.reading(l.way)})
 		}
 		if !first {
 			return
@@ -244,7 +285,7 @@ func (l *Live) keep(at time.Duration, active bool) {
 func (l *Live) before(at time.Duration) {
 	for i := range l.ring {
 		p := &l.ring[(l.next+i)%len(l.ring)]
-		if p.open && at-p.reading.At <= l.cfg.Before && l.allowed(p.reading.At) && l.cfg.Budget.take(at) {
+		if p.open && at-p.at <= l.cfg.Before && l.allowed(p.at) && l.cfg.Budget.take(at) {
 			l.publish(p, true)
 		}
 	}
@@ -256,9 +297,9 @@ func (l *Live) allowed(at time.Duration) bool { return at >= l.ripeAt-l.cfg.Gap/
 
 func (l *Live) publish(p *past, before bool) {
 	p.open = false
-	l.ripeAt = max(l.ripeAt, p.reading.At) + max(l.cfg.Gap, l.cfg.Budget.gap())
-	l.sent = p.reading
-	l.out = append(l.out, LiveReading{T: p.wall, Before: before, Alarm: l.alarm, Reading: &p.reading})
+	l.ripeAt = max(l.ripeAt, p.at) + max(l.cfg.Gap, l.cfg.Budget.gap())
+	l.sent = p.reading(l.way)
+	l.out = append(l.out, LiveReading{T: p.wall, Before: before, Alarm: l.alarm, Reading: l.sent})
 }
 
 // moved reports whether r is a deadband away from what was last published, in

@@ -1,6 +1,7 @@
 package alarm
 
 import (
+	"slices"
 	"time"
 
 	"lvagent/meter"
@@ -67,9 +68,11 @@ type track struct {
 	value   uint8 // its place in a glance
 	inhibit uint16
 	hold    time.Duration // how long a sample counts
-	alarm   meter.Alarm   // from pending on: as it is, or will be, raised, with the peak so far
-	mean    *mean         // nil: each reading counts
-	past    *trail        // of a rate
+	id      string
+	name    identity
+	alarm   *meter.Alarm // from pending on: as it is, or will be, raised, with the peak so far
+	mean    *mean        // nil: each reading counts
+	past    *trail       // of a rate
 
 	step   step
 	silent bool // stands, and was not announced: it is shelved
@@ -78,10 +81,22 @@ type track struct {
 	stood  stood
 	begun  time.Duration // when it was raised
 
-	raised [mostRaises]time.Duration // the last raises, the newest first
-	raises int                       // how many of them count
-	turned time.Duration             // while chattering: the last time that it changed sides
-	apart  bool                      // while chattering: it would have been cleared
+	raised *[mostRaises]time.Duration // the last raises, the newest first; nil: none yet
+	raises int                        // how many of them count
+	turned time.Duration              // while chattering: the last time that it changed sides
+	apart  bool                       // while chattering: it would have been cleared
+}
+
+// identity is what an alarm of the condition is called. Most conditions never
+// stand, so the alarm itself is made when one first may.
+type identity struct{ quantity, kind, phase string }
+
+// begin gives the condition its alarm.
+func (t *track) begin() {
+	if t.alarm == nil {
+		t.alarm = &meter.Alarm{ID: t.id, Way: t.rule.Way, Quantity: t.name.quantity, Kind: t.name.kind, Phase: t.name.phase,
+			Threshold: t.rule.Threshold, Severity: t.rule.Severity, Latch: t.rule.Latch}
+	}
 }
 
 // stood adds up how long samples have been on one side.
@@ -129,14 +144,14 @@ func New(cfg Config, rules []Rule) (*Machine, error) {
 	for _, r := range rules {
 		m.watchRule(r)
 	}
+	m.tracks = slices.Clip(m.tracks)
 	m.edges = make([]meter.Alarm, 0, 4) // grows to the worst that came
 	return m, nil
 }
 
 // addTrack adds what follows one condition.
-func (m *Machine) addTrack(r Rule, k condition, a meter.Alarm) {
-	t := track{rule: r, cond: k, hold: m.cfg.Hold, alarm: a, value: place(r.Quantity, r.Phase)}
-	t.alarm.Latch = r.Latch
+func (m *Machine) addTrack(r Rule, k condition, id string, name identity) {
+	t := track{rule: r, cond: k, hold: m.cfg.Hold, id: id, name: name, value: place(r.Quantity, r.Phase)}
 	for _, name := range r.Inhibit {
 		other, _ := conditionOf(name)
 		t.inhibit |= 1 << other
@@ -153,11 +168,11 @@ func (m *Machine) addTrack(r Rule, k condition, a meter.Alarm) {
 
 // watchRule adds a threshold.
 func (m *Machine) watchRule(r Rule) {
-	a := meter.Alarm{ID: r.ID(), Way: r.Way, Quantity: r.Quantity.String(), Kind: r.Kind.String(), Threshold: r.Threshold, Severity: r.Severity}
+	name := identity{quantity: r.Quantity.String(), kind: r.Kind.String()}
 	if r.Quantity != N {
-		a.Phase = r.Phase.String()
+		name.phase = r.Phase.String()
 	}
-	m.addTrack(r, noCondition, a)
+	m.addTrack(r, noCondition, r.ID(), name)
 }
 
 // Add takes one reading of the way, taken at wall, and returns the alarms that
@@ -215,6 +230,7 @@ func (m *Machine) take(t *track, s *sight, at time.Duration, wall time.Time) {
 	}
 	switch {
 	case t.step == normal && s.beyond:
+		t.begin()
 		t.step, t.alarm.Questionable = pending, false
 		t.alarm.Peak, t.alarm.PeakAt = s.peak, m.peakAt(t, at, wall)
 		t.stood.begin(at)
@@ -279,7 +295,7 @@ func (m *Machine) offDelay(t *track) time.Duration {
 // raise makes a condition an alarm, and announces it unless it is shelved.
 func (m *Machine) raise(t *track, value int64, at time.Duration, wall time.Time) {
 	t.step, t.begun, t.turned, t.apart = active, at, at, false
-	a := &t.alarm
+	a := t.alarm
 	a.Edge, a.At, a.Value, a.Threshold, a.Severity = meter.Raise, wall, value, t.rule.Threshold, t.rule.Severity
 	a.Restored, a.Raises, a.Acked, a.Flood, a.OutOfService = false, 1, "", false, false
 	a.Chatter = m.chatters(t, at)
@@ -297,6 +313,9 @@ func (m *Machine) chatters(t *track, at time.Duration) bool {
 	most := m.cfg.Chatter.Raises
 	if most < 0 {
 		return false
+	}
+	if t.raised == nil {
+		t.raised = new([mostRaises]time.Duration)
 	}
 	copy(t.raised[1:], t.raised[:])
 	t.raised[0], t.raises = at, min(t.raises+1, mostRaises)
@@ -321,7 +340,7 @@ func (m *Machine) over(t *track, value int64, at time.Duration, wall time.Time) 
 func (m *Machine) clear(t *track, value int64, at time.Duration, wall time.Time) {
 	t.step, t.apart = normal, false
 	if !t.silent {
-		a := t.alarm
+		a := *t.alarm
 		a.Edge, a.At, a.Value, a.Threshold = meter.Clear, wall, value, t.rule.Threshold
 		a.Duration = at - t.begun
 		m.edges = append(m.edges, a)
@@ -359,7 +378,7 @@ func (t *track) announced() bool { return t.stands() && !t.silent }
 func (m *Machine) Active(dst []meter.Alarm) []meter.Alarm {
 	for i := range m.tracks {
 		if t := &m.tracks[i]; t.announced() {
-			dst = append(dst, t.alarm)
+			dst = append(dst, *t.alarm)
 			dst[len(dst)-1].Stands = meter.Active + meter.Standing(t.step-active)
 		}
 	}
@@ -373,7 +392,7 @@ func (m *Machine) Live() (id string, any bool) {
 	best := meter.Event
 	for i := range m.tracks {
 		if t := &m.tracks[i]; t.announced() && t.step != latched && !t.shelf && t.alarm.Severity > best {
-			best, id = t.alarm.Severity, t.alarm.ID
+			best, id = t.alarm.Severity, t.id
 		}
 	}
 	return id, best > meter.Event
@@ -406,7 +425,7 @@ func (m *Machine) Changed() bool {
 
 func (m *Machine) find(id string) *track {
 	for i := range m.tracks {
-		if m.tracks[i].alarm.ID == id {
+		if m.tracks[i].id == id {
 			return &m.tracks[i]
 		}
 	}

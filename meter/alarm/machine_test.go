@@ -458,7 +458,7 @@ func TestNames(t *testing.T) {
 // questionable reports whether suspect samples took part in the alarm called id.
 func questionable(m *Machine, id string) bool {
 	for i := range m.tracks {
-		if m.tracks[i].alarm.ID == id {
+		if m.tracks[i].id == id {
 			return m.tracks[i].alarm.Questionable
 		}
 	}

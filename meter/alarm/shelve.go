@@ -48,7 +48,7 @@ func (m *Machine) unshelve(id string, wall time.Time) bool {
 		if t.stands() && t.silent {
 			t.silent = false
 			t.alarm.At = wall // when it was told; its duration counts from when it began
-			m.edges = append(m.edges, t.alarm)
+			m.edges = append(m.edges, *t.alarm)
 		}
 	}
 	return len(m.shelves) < n

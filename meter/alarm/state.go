@@ -35,7 +35,7 @@ func (m *Machine) State() State {
 	s := State{Way: m.cfg.Way, At: m.wall, Shelves: slices.Clone(m.shelves)}
 	for i := range m.tracks {
 		if t := &m.tracks[i]; t.stands() {
-			s.Active = append(s.Active, Standing{Alarm: t.alarm, Age: m.last - t.begun, Silent: t.silent, Latched: t.step == latched})
+			s.Active = append(s.Active, Standing{Alarm: *t.alarm, Age: m.last - t.begun, Silent: t.silent, Latched: t.step == latched})
 		}
 	}
 	return s
@@ -74,7 +74,7 @@ func (m *Machine) Resume(s State, mono time.Duration, wall time.Time) []meter.Al
 			continue
 		}
 		a.Latch = t.rule.Latch
-		t.step, t.alarm, t.silent = active, a, old.Silent
+		t.step, t.alarm, t.silent = active, &a, old.Silent
 		t.begun, t.turned = mono-old.Age-away, mono
 		if old.Latched && a.Latch {
 			t.step, t.apart = latched, true

@@ -150,8 +150,8 @@ func New(cfg Config) *Window {
 		first:   meter.Boot,
 		from:    none,
 		open:    Period{Clock: meter.Synced},
-		closed:  make([]Period, 0, reopenable+1),
-		waiting: make([]Waiting, 0, 4),
+		closed:  make([]Period, 0, reopenable),
+		waiting: make([]Waiting, 0, 1), // more only after the clock went wrong
 	}
 	for i := range w.held {
 		w.held[i].until = none
