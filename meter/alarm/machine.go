@@ -1,7 +1,6 @@
 package alarm
 
 import (
-	"slices"
 	"time"
 
 	"lvagent/meter"
@@ -144,7 +143,10 @@ func New(cfg Config, rules []Rule) (*Machine, error) {
 	for _, r := range rules {
 		m.watchRule(r)
 	}
-	m.tracks = slices.Clip(m.tracks)
+	// Each way has some forty: what append grew beyond them is worth taking back.
+	exact := make([]track, len(m.tracks))
+	copy(exact, m.tracks)
+	m.tracks = exact
 	m.edges = make([]meter.Alarm, 0, 4) // grows to the worst that came
 	return m, nil
 }
