@@ -23,7 +23,7 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/recorder", "agent/socket", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
 	"agent/cli":                {"agent", "agent/credentials", "agent/message", "agent/socket", "agent/survey", "configs", "meter/modbus"},
 	"agent/socket":             {},
 	"agent/credentials":        {},

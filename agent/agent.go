@@ -32,6 +32,7 @@ import (
 	"lvagent/agent/socket"
 	"lvagent/agent/statefile"
 	"lvagent/agent/uplink"
+	"lvagent/configs"
 	"lvagent/failsafe"
 	"lvagent/meter"
 )
@@ -48,7 +49,8 @@ type Agent struct {
 
 	started time.Time
 	box     *outbox.Outbox
-	link    *uplink.Uplink
+	link    *uplink.Uplink // the session whose acknowledgements count
+	edge    *uplink.Uplink // of Sparkplug; nil: there is none; link: there is no other
 
 	identity *credentials.Identity // nil: no broker is reached over TLS
 	floor    time.Time             // the clock's last word before this start
@@ -113,6 +115,12 @@ func New(site *Site, o Options) (*Agent, error) {
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
 		Alive: func() { a.notify("WATCHDOG=1") },
 	}
+	if a.edge != nil {
+		options.Live = a.edge
+		if a.edge != a.link {
+			options.Uplink = retainers{a.link, a.edge}
+		}
+	}
 	a.recorded(&options)
 	a.loop = core.New(options)
 	return a, nil
@@ -164,7 +172,7 @@ func (a *Agent) buildUplink() {
 		a.identity = credentials.New(a.site.Files, cfg.Site.ID, a.wall, func() time.Time { return a.floor }, a.log)
 		tlsOf, stamp = a.identity.TLS, a.identity.Stamp
 	}
-	a.link = uplink.New(uplink.Config{
+	settings := uplink.Config{
 		Brokers: cfg.Uplink.All(), ClientID: cfg.Site.ID, TLS: tlsOf, Identity: stamp,
 		BacklogRate: cfg.Uplink.Backlog, Selftest: cfg.Uplink.Selftest, MaxAge: cfg.Uplink.MaxAge,
 		FailoverAfter: cfg.Uplink.Failover, Failback: cfg.Uplink.Failback,
@@ -177,11 +185,19 @@ func (a *Agent) buildUplink() {
 			return message.AppendStatus(nil, cfg.Site.ID, &s)
 		},
 		Now: a.wall, Log: a.log,
-	}, a.box, func(in uplink.Inbound) {
+	}
+	deliver := func(in uplink.Inbound) {
 		if !a.loop.Inbound(in) {
 			a.log.Error("command not taken: too many at once", "topic", in.Topic)
 		}
-	})
+	}
+	if cfg.Uplink.Payload != configs.PayloadJSON {
+		a.buildEdge(settings, deliver)
+	}
+	a.link = a.edge
+	if cfg.Uplink.Payload != configs.PayloadSparkplug {
+		a.link = uplink.New(settings, a.box, deliver)
+	}
 }
 
 // buildBuses makes one bus for each address, with its meters and its outputs.
@@ -225,6 +241,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	box := start("store", a.box.Run)
 	link := start("uplink", a.link.Run)
+	var edge *part
+	if a.edge != nil && a.edge != a.link {
+		edge = start("Sparkplug uplink", a.edge.Run)
+	}
 	door := start("socket", func(ctx context.Context) error {
 		if err := socket.Serve(ctx, filepath.Join(a.site.Config.Buffer.Path, socket.Name), a, a); err != nil {
 			a.log.Error("no local commands", "err", err) // everything else goes on
@@ -250,6 +270,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = errors.Join(err, fetches.stop(), records.stop())
 	}
 	err = errors.Join(err, save.stop())
+	if edge != nil {
+		err = errors.Join(err, edge.stop())
+	}
 	err = errors.Join(err, link.stop())
 	err = errors.Join(err, box.stop())
 	a.log.Info("agent stopped")

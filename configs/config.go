@@ -249,7 +249,7 @@ type Uplink struct {
 	TLS        TLS           `mapstructure:"tls" doc:"Certificates."`
 	Prefix     string        `mapstructure:"prefix" doc:"Topic prefix; {agent} is the site's id."`
 	Broadcast  string        `mapstructure:"broadcast" doc:"Topic of heartbeats for all agents; empty for none."`
-	Payload    string        `mapstructure:"payload" doc:"json."`
+	Payload    string        `mapstructure:"payload" doc:"json, sparkplug (Sparkplug B instead, with a weaker proof of delivery), or both."`
 	KeepAlive  time.Duration `mapstructure:"keepalive" doc:"MQTT keep-alive."`
 	Watchdog   time.Duration `mapstructure:"watchdog" doc:"Longest wait for an acknowledgement before the connection is dropped."`
 	BackoffMin time.Duration `mapstructure:"backoff_min" doc:"Shortest pause before a new connection; jittered."`
@@ -260,6 +260,7 @@ type Uplink struct {
 	Selftest   time.Duration `mapstructure:"selftest" doc:"How long a message to the agent itself may take to come back from the broker; 0s: none is sent."`
 	MaxAge     time.Duration `mapstructure:"max_age" doc:"Longest life of a connection, give or take a tenth."`
 	Failover   int           `mapstructure:"failover_after" doc:"Failures in a row after which the next of brokers is tried."`
+	Sparkplug  Sparkplug     `mapstructure:"sparkplug" doc:"The agent as a Sparkplug B edge node, where payload says so."`
 	Failback   time.Duration `mapstructure:"failback" doc:"How long until the first of brokers is looked for again, up to half as much more."`
 }
 
@@ -332,7 +333,7 @@ func Default() Config {
 		Uplink: Uplink{
 			Prefix: "lv/v1/{agent}", Broadcast: "lv/v1/_all/cmd/heartbeat", Payload: "json", KeepAlive: 15 * time.Second,
 			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second, Spread: mostSpread,
-			Backlog: 20, Selftest: 10 * time.Second, MaxAge: 24 * time.Hour, Failover: 3, Failback: 30 * time.Minute,
+			Sparkplug: defaultSparkplug(), Backlog: 20, Selftest: 10 * time.Second, MaxAge: 24 * time.Hour, Failover: 3, Failback: 30 * time.Minute,
 		},
 		Log:      Log{Level: "info", Format: "auto"},
 		Health:   Health{OnDelay: 30 * time.Second, OffDelay: 10 * time.Second},

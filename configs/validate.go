@@ -316,7 +316,7 @@ func (c *Config) validateUplink(s *Source) {
 			}
 		}
 	}
-	s.oneOf("uplink.payload", c.Uplink.Payload, "json")
+	c.validateSparkplug(s)
 	if !strings.Contains(c.Uplink.Prefix, "{agent}") || strings.ContainsAny(c.Uplink.Prefix, "+#") {
 		s.add("uplink.prefix", "must contain {agent} and neither + nor #, not %q", c.Uplink.Prefix)
 	}

@@ -52,6 +52,11 @@ type Saver interface {
 // [Loop.Feedback]; false means that it could not even start.
 type Output func(group string, limit meter.Milliamps) bool
 
+// Live takes each reading as it comes, without waiting.
+type Live interface {
+	Reading(r *meter.Reading, wall time.Time)
+}
+
 // Recorder keeps readings for somebody who asks later what happened.
 type Recorder interface {
 	Record(r *meter.Reading, wall time.Time)
@@ -77,6 +82,7 @@ type Options struct {
 	Alive   func() // called at the end of each complete cycle: feeds the watchdog
 	Log     *slog.Logger
 
+	Live     Live              // nil: nobody wants readings as they come
 	Recorder Recorder          // nil: none
 	Fetch    func(Wanted) bool // asks the recorder's files; false: too many wait; nil: there are none
 }

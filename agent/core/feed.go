@@ -112,6 +112,9 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 		}
 	}
 	wall := l.Wall().Add(r.At - l.Now()) // when it was taken
+	if l.Live != nil {
+		l.Live.Reading(r, wall)
+	}
 	l.loading[i].Add(r)
 	if i < len(l.supply) {
 		l.supply[i].Add(r, wall, l.clockWas)

@@ -16,7 +16,7 @@ var (
 
 // planned reports whether a session's end was our own wish.
 func planned(err error) bool {
-	return errors.Is(err, errAge) || errors.Is(err, errRenewed) || errors.Is(err, errFailback)
+	return errors.Is(err, errAge) || errors.Is(err, errRenewed) || errors.Is(err, errFailback) || errors.Is(err, errHostGone)
 }
 
 // brokers chooses which of several brokers is tried. There is one session at a

@@ -111,6 +111,9 @@ func (s *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.scout.Wait()
 	defer cancel()
+	if s.u.edge != nil {
+		return s.runEdge(ctx)
+	}
 	if err := s.connect(ctx); err != nil {
 		return &stageError{unreachable, err}
 	}
@@ -142,6 +145,12 @@ func (s *session) run(ctx context.Context) error {
 
 func (s *session) connect(ctx context.Context) error {
 	cfg := &s.u.cfg
+	return s.handshake(ctx, cfg.Topics.Status(), cfg.Will, true, s.hear, func() (net.Conn, error) { return s.dial(ctx, s.broker) })
+}
+
+// handshake sends the CONNECT packet, with the will, over what open opens.
+func (s *session) handshake(ctx context.Context, topic string, will []byte, keep bool, hear mqtt.MessageHandler, open func() (net.Conn, error)) error {
+	cfg := &s.u.cfg
 	o := mqtt.NewClientOptions()
 	o.AddBroker(s.broker.String())
 	o.SetClientID(cfg.ClientID)
@@ -158,12 +167,10 @@ func (s *session) connect(ctx context.Context) error {
 	o.SetKeepAlive(cfg.KeepAlive)
 	o.SetPingTimeout(cfg.PingTimeout)
 	o.SetWriteTimeout(cfg.WriteTimeout)
-	o.SetBinaryWill(cfg.Topics.Status(), cfg.Will, 1, true)
-	o.SetDefaultPublishHandler(s.hear)
+	o.SetBinaryWill(topic, will, 1, keep)
+	o.SetDefaultPublishHandler(hear)
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.lost <- err })
-	o.SetCustomOpenConnectionFn(func(broker *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
-		return s.dial(ctx, broker)
-	})
+	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return open() })
 	s.client = mqtt.NewClient(o)
 	token := s.client.Connect()
 	select {
@@ -241,20 +248,10 @@ func (s *session) subscribe(ctx context.Context) error {
 	if s.test.wait > 0 {
 		filters[topics.Selftest()] = 1
 	}
-	token := s.client.SubscribeMultiple(filters, nil)
-	patience := time.NewTimer(s.u.cfg.ConnectTimeout)
-	defer patience.Stop()
-	select {
-	case <-token.Done():
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-patience.C:
-		return fmt.Errorf("subscribe to %s: %w in %s", topics.Commands(), errNoSuback, s.u.cfg.ConnectTimeout)
+	codes, err := s.await(ctx, filters, topics.Commands())
+	if err != nil {
+		return err
 	}
-	if err := token.Error(); err != nil {
-		return fmt.Errorf("subscribe to %s: %w", topics.Commands(), err)
-	}
-	codes := token.(*mqtt.SubscribeToken).Result()
 	if code, ok := codes[topics.Commands()]; !ok || code > granted {
 		return fmt.Errorf("subscribe to %s: %w: code 0x%02x", topics.Commands(), errNotGranted, code)
 	}
@@ -266,6 +263,24 @@ func (s *session) subscribe(ctx context.Context) error {
 		s.u.setSelftest(fmt.Errorf("subscribe to %s: %w: code 0x%02x", topics.Selftest(), errSelftestDenied, code))
 	}
 	return nil
+}
+
+// await subscribes and returns the broker's answers; an error names one topic.
+func (s *session) await(ctx context.Context, filters map[string]byte, topic string) (map[string]byte, error) {
+	token := s.client.SubscribeMultiple(filters, nil)
+	patience := time.NewTimer(s.u.cfg.ConnectTimeout)
+	defer patience.Stop()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-patience.C:
+		return nil, fmt.Errorf("subscribe to %s: %w in %s", topic, errNoSuback, s.u.cfg.ConnectTimeout)
+	}
+	if err := token.Error(); err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
+	}
+	return token.(*mqtt.SubscribeToken).Result(), nil
 }
 
 // hear hands over a message. It is called by the library, one at a time.

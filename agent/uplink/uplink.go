@@ -250,6 +250,7 @@ type Uplink struct {
 	box     Outbox
 	deliver func(Inbound)
 	changed chan struct{} // a retained message changed
+	edge    *edge         // nil: the JSON contract is spoken
 
 	mu       sync.Mutex
 	state    State
