@@ -109,6 +109,12 @@ func TestFaults(t *testing.T) {
 		{"an issuer for nothing", "uplink: {", "uplink: {issuers: [{id: scada-1}], ", "13: uplink.issuers[0].key: issuer scada-1 has no key"},
 		{"a connection for ever", "uplink: {", "uplink: {max_age: 8760h, ", "13: uplink.max_age: must be"},
 		{"a negative rate", "uplink: {", "uplink: {backlog_rate: -1, ", "13: uplink.backlog_rate: must be 0 to 10000"},
+		{"an unknown payload", "uplink: {", "uplink: {payload: homie, ", "13: uplink.payload: "},
+		{"a Sparkplug group of two levels", "uplink: {", "uplink: {payload: sparkplug, sparkplug: {group_id: a/b}, ", "13: uplink.sparkplug.group_id: must be 1 to 64"},
+		{"a primary host for all", "uplink: {", "uplink: {payload: both, sparkplug: {host: '#'}, ", "13: uplink.sparkplug.host: must be at most 64"},
+		{"two sessions of one id", "uplink: {", "uplink: {payload: both, sparkplug: {client_id: EPN-E1234}, ", "13: uplink.sparkplug.client_id: must not be site.id"},
+		{"a Sparkplug issuer without rights", "uplink: {", "uplink: {payload: sparkplug, sparkplug: {issuer: nobody}, ", "13: uplink.sparkplug.issuer: nobody is not in"},
+		{"a deadband of nothing", "uplink: {", "uplink: {payload: sparkplug, sparkplug: {deadband_v: 0}, ", "13: uplink.sparkplug.deadband_v: must be"},
 		{"the page of a later version", "uplink:", "page: {listen: \"127.0.0.1:80\"}\nuplink:", "13: page.listen: this version"},
 	}
 	for _, tt := range tests {

@@ -151,6 +151,27 @@ type script struct {
 	conns    int
 	held     []func() // acknowledgements kept back
 	releases bool
+	wills    [][]byte // of each CONNECT packet
+	last     net.Conn
+}
+
+// push sends a message to the client that connected last.
+func (s *script) push(topic, payload string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	p.TopicName, p.Payload = topic, []byte(payload)
+	_ = p.Write(s.last) // a connection that is gone shows elsewhere
+}
+
+// willOf returns the will of a connection, counted from 0, or nil.
+func (s *script) willOf(i int) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i >= len(s.wills) {
+		return nil
+	}
+	return s.wills[i]
 }
 
 func startScript(t *testing.T, s *script) *script {
@@ -218,6 +239,7 @@ func (s *script) answer(conn net.Conn, packet packets.ControlPacket) error {
 	defer s.mu.Unlock()
 	switch p := packet.(type) {
 	case *packets.ConnectPacket:
+		s.wills, s.last = append(s.wills, p.WillMessage), conn
 		return packets.NewControlPacket(packets.Connack).Write(conn)
 	case *packets.SubscribePacket:
 		a := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
@@ -232,6 +254,9 @@ func (s *script) answer(conn net.Conn, packet packets.ControlPacket) error {
 		return packets.NewControlPacket(packets.Pingresp).Write(conn)
 	case *packets.PublishPacket:
 		s.add(newHeard(p.TopicName, p.Payload, p.Retain))
+		if p.Qos == 0 {
+			return nil
+		}
 		a := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
 		a.MessageID = p.MessageID
 		if s.puback == nil || s.releases || s.puback(p) {
