@@ -147,7 +147,7 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 		p := s.profiles[m.Profile]
 		source := modbus.NewMeterAs(b.client, p, setupOf(&w, &m))
 		way := poll.Way{Way: w.ID, Every: m.Poll, Source: source, Point: core.MeterPoint(m.ID), Range: rangeOf(&w)}
-		if len(p.SlowBlocksOf(w.Channel)) > 0 {
+		if p.ReadsSlowly(w.Channel) {
 			way.Supply = source
 		}
 		b.ways = append(b.ways, way)

@@ -26,7 +26,10 @@ type Client struct {
 	limit time.Duration // for one call
 	line  *line         // nil: closed, no dial under way
 	open  bool
-	timer *time.Timer
+	// opened counts connections: what was asked on an earlier one is not gone on
+	// with.
+	opened int
+	timer  *time.Timer
 
 	lastAt time.Time // end of the last request, for the gap
 
@@ -109,6 +112,7 @@ func (c *Client) Open() error {
 		return fmt.Errorf("open %s: %w", c.bus.URL, a.err)
 	}
 	c.open, c.sure = true, [256]bool{}
+	c.opened++
 	return nil
 }
 

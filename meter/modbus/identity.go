@@ -52,8 +52,9 @@ type identification struct {
 	serial  *static
 }
 
-// recheck is how often a meter that answers is asked again who it is and what
-// its ratios are. After an outage it is asked at once.
+// recheck is how often a meter that answers is asked again who it is. After an
+// outage it is asked at once. What its ratios are it is asked at each slow period
+// as well.
 const recheck = time.Hour
 
 // again is how often a meter that is not the right one is looked at again.
@@ -70,6 +71,7 @@ type acquaintance struct {
 	serial  string
 	ratio   [ratioClasses]float64 // as first read, or as the site says
 	refused string                // why it has no values; empty when it has
+	times   int                   // how often it was asked, or lost sight of
 }
 
 // asksFirst reports whether there is anything to ask before values count.
@@ -90,7 +92,7 @@ func (m *Meter) ready() (why meter.Reason, err error) {
 	case k.refused != "" && now-k.at < again:
 		return meter.Mismatch, nil
 	}
-	k.known = false
+	m.forget()
 	wrong, err := m.getToKnow()
 	if err != nil {
 		if keepsConnection(err) {
@@ -98,13 +100,24 @@ func (m *Meter) ready() (why meter.Reason, err error) {
 		}
 		return reason(err), err
 	}
-	m.say(wrong)
-	k.at = now
+	m.judge(wrong)
 	if wrong != "" {
 		return meter.Mismatch, nil
 	}
-	k.known = true
 	return 0, nil
+}
+
+// forget makes the meter one that has to be asked who it is before its values
+// count.
+func (m *Meter) forget() {
+	m.known.known = false
+	m.known.times++
+}
+
+// judge takes note of what is wrong with the meter, or that nothing is.
+func (m *Meter) judge(wrong string) {
+	m.say(wrong)
+	m.known.known, m.known.at = wrong == "", m.clock()
 }
 
 // say logs when a meter becomes, or is no longer, one without values.
@@ -170,7 +183,6 @@ func isRefusal(err error) bool {
 // what every value means.
 func (m *Meter) checkRatios() (wrong string, err error) {
 	r := &m.profile.ratios
-	given := [ratioClasses]float64{m.setup.CT, m.setup.VT, m.setup.NeutralCT}
 	for i, c := range r.class {
 		if c == nil || c.primary == nil {
 			continue
@@ -179,21 +191,31 @@ func (m *Meter) checkRatios() (wrong string, err error) {
 		if err != nil {
 			return "", err
 		}
-		want := given[i]
-		if want == 0 {
-			want = m.known.ratio[i]
-		}
-		switch {
-		case !(x > 0) || math.IsInf(x, 0):
-			return ratioNames[i] + " ratio of the meter is no number above 0", nil
-		case want == 0:
-			m.known.ratio[i] = x
-		case math.Abs(x-want) > want*sameRatio:
-			return ratioNames[i] + " ratio of the meter is " + format(x) + ", not " + format(want), nil
+		if wrong := m.checkRatio(ratioClass(i), x); wrong != "" {
+			return wrong, nil
 		}
 	}
-	m.dec.scale(r.of(m.setup, m.known.ratio))
+	for _, l := range []*lane{&m.fast, &m.slow} {
+		l.dec.scale(r.of(m.setup, m.known.ratio))
+	}
 	return "", nil
+}
+
+// checkRatio says what is wrong with a ratio that the meter has.
+func (m *Meter) checkRatio(class ratioClass, x float64) (wrong string) {
+	want := [ratioClasses]float64{m.setup.CT, m.setup.VT, m.setup.NeutralCT}[class]
+	if want == 0 {
+		want = m.known.ratio[class]
+	}
+	switch {
+	case !(x > 0) || math.IsInf(x, 0):
+		return ratioNames[class] + " ratio of the meter is no number above 0"
+	case want == 0:
+		m.known.ratio[class] = x
+	case math.Abs(x-want) > want*sameRatio:
+		return ratioNames[class] + " ratio of the meter is " + format(x) + ", not " + format(want)
+	}
+	return ""
 }
 
 func (m *Meter) readRatio(c *ratio) (float64, error) {

@@ -73,10 +73,11 @@ func (m *Meter) Inspect(neighbours bool) (in Inspection, err error) {
 		if _, err := m.gather(l); err != nil {
 			return in, m.lost(err)
 		}
-		m.dec.decode(fast)
+		l.dec.off = m.fast.dec.off
+		l.dec.decode(fast)
 		for i := range m.profile.values {
 			if v := &m.profile.values[i]; v.quantity < slowest == fast {
-				in.Looks = append(in.Looks, m.look(v))
+				in.Looks = append(in.Looks, m.look(v, l.dec))
 			}
 		}
 	}
@@ -106,10 +107,10 @@ func (m *Meter) place(v *value) (r *reg, addr uint16) {
 	return &m.profile.regs[v.a], m.profile.channel(m.setup.Channel).addrs[v.a] + m.shift
 }
 
-func (m *Meter) look(v *value) Look {
+func (m *Meter) look(v *value, d *decoder) Look {
 	r, addr := m.place(v)
 	unit := table[v.quantity].units[0]
-	c := m.dec.out[v.quantity][v.phase]
+	c := d.out[v.quantity][v.phase]
 	l := Look{
 		Quantity: v.quantity.String(), Unit: unit.name, Function: r.fc, Addr: addr,
 		Type: kindNames[r.kind], Order: r.order.name(),
@@ -118,8 +119,8 @@ func (m *Meter) look(v *value) Look {
 	if table[v.quantity].values == meter.Phases {
 		l.Phase = v.phase.String()
 	}
-	if m.dec.why[v.a] == 0 {
-		l.Words = r.words(m.dec.raw[v.a])
+	if d.why[v.a] == 0 {
+		l.Words = r.words(d.raw[v.a])
 	}
 	for _, t := range reasonTexts {
 		if !l.Known && c.why&t.why != 0 {
@@ -203,12 +204,13 @@ func (m *Meter) others(v *value) (all []Other, err error) {
 // alternative is what words mean in a layout, with the profile's scale.
 func (v *value) alternative(m *Meter, l layout, words []uint16) (float64, bool) {
 	x, why := l.number(l.raw(words))
-	if v.sf != nowhere && m.dec.why[v.sf] == 0 {
-		if n, bad := m.profile.regs[v.sf].number(m.dec.raw[v.sf]); bad == 0 && n >= -mostScale && n <= mostScale {
+	d := m.fast.dec
+	if v.sf != nowhere && d.why[v.sf] == 0 {
+		if n, bad := m.profile.regs[v.sf].number(d.raw[v.sf]); bad == 0 && n >= -mostScale && n <= mostScale {
 			x = shift(x, int(n))
 		}
 	}
-	x = x*v.factor*m.dec.ratio[v.quantity] + v.offset
+	x = x*v.factor*d.ratio[v.quantity] + v.offset
 	if why != 0 || !(x >= v.low && x <= v.high) {
 		return 0, false
 	}

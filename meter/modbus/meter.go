@@ -16,9 +16,10 @@ type Meter struct {
 	setup   Setup
 	unit    uint8
 	profile *Profile
-	dec     *decoder
 
 	fast, slow lane
+	supply     supplyRound
+	ratios     []ratioRegister
 
 	known acquaintance
 	clock func() time.Duration // monotonic, for how old an acquaintance is
@@ -31,6 +32,9 @@ type Meter struct {
 
 // lane is the requests of one kind of poll.
 type lane struct {
+	// dec is the lane's own: a poll between two steps of the slow one leaves
+	// its words alone.
+	dec *decoder
 	// blocks starts as the profile's plan; a block that the meter refuses as a
 	// whole is replaced by its parts.
 	blocks  []block
@@ -48,9 +52,10 @@ func NewMeterAs(c *Client, p *Profile, s Setup) *Meter {
 	ch := p.channel(s.Channel)
 	start := time.Now()
 	m := &Meter{
-		client: c, setup: s, unit: s.Unit, profile: p, dec: newDecoder(p, s),
-		fast: lane{blocks: ch.fast}, slow: lane{blocks: ch.slow},
-		clock: func() time.Duration { return time.Since(start) },
+		client: c, setup: s, unit: s.Unit, profile: p,
+		fast: lane{dec: newDecoder(p, s), blocks: ch.fast}, slow: lane{dec: newDecoder(p, s), blocks: ch.slow},
+		ratios: p.ratioRegisters(),
+		clock:  func() time.Duration { return time.Since(start) },
 	}
 	if p.ways.kind == unitID {
 		m.unit += uint8(s.channel() - 1)
@@ -92,42 +97,29 @@ func (m *Meter) Serial() string { return m.known.serial }
 // connection is gone; what was read before stays. It does not set r.At.
 func (m *Meter) Read(r *meter.Reading) error {
 	r.Way = m.setup.Way
-	err := m.poll(&m.fast, true)
-	m.dec.out.fast(r)
+	err := m.poll()
+	m.fast.dec.out.fast(r)
 	return err
 }
 
-// ReadSupply is Read for what is read at the slow period. A meter without such
-// registers is not asked.
-func (m *Meter) ReadSupply(r *meter.SupplyReading) error {
-	r.Way = m.setup.Way
-	var err error
-	if len(m.slow.blocks) == 0 {
-		m.dec.absent()
-	} else {
-		err = m.poll(&m.slow, false)
-	}
-	m.dec.out.slow(r)
-	return err
-}
-
-// poll carries out the requests of one lane and decodes what came.
-func (m *Meter) poll(l *lane, fast bool) error {
+// poll carries out the requests of each poll and decodes what came.
+func (m *Meter) poll() error {
+	l := &m.fast
 	why, err := m.ready()
 	if why != 0 {
 		// Every value that there could be is unknown for this one reason.
-		m.dec.forget(why)
-		m.dec.decode(fast)
+		l.dec.forget(why)
+		l.dec.decode(true)
 		return m.lost(err)
 	}
 	answered, err := m.gather(l)
-	m.dec.decode(fast)
+	l.dec.decode(true)
 	if m.known.other {
-		m.dec.spoil(meter.Suspect, meter.Mismatch)
+		l.dec.spoil(meter.Suspect, meter.Mismatch)
 	}
 	if !answered {
 		// Whoever answers next may be another meter, or one set otherwise.
-		m.known.known = false
+		m.forget()
 	}
 	return m.lost(err)
 }
@@ -141,44 +133,72 @@ func (m *Meter) lost(err error) error {
 	return fmt.Errorf("read way %s: %w", m.setup.Way, err)
 }
 
-// gather asks for the blocks of a lane. It reports whether the meter answered at
-// all, were it with an exception; an error means that the connection is gone.
+// round is the requests of a lane once through.
+type round struct {
+	next   int     // block
+	before []block // the lane's blocks at its begin
+
+	answered, good, split bool
+}
+
+// begin starts a round over a lane.
+func (l *lane) begin() round {
+	l.dec.forget(meter.NoAnswer)
+	return round{before: l.blocks}
+}
+
+// gather goes once through the blocks of a lane.
 func (m *Meter) gather(l *lane) (answered bool, err error) {
-	m.dec.forget(meter.NoAnswer)
-	before, good, split := l.blocks, false, false
-	for i := 0; i < len(l.blocks); i++ {
-		b := &l.blocks[i]
-		words, err := m.ask(b.fc, b.addr+m.shift, b.n)
-		switch {
-		case err == nil:
-			m.dec.take(b, words)
-			good, answered = true, true
-		case isIllegalAddress(err) && !l.refused && len(b.parts) > 1 && !b.whole:
-			l.blocks = slices.Concat(l.blocks[:i], b.split(), l.blocks[i+1:])
-			split = true
-			m.chooseGuard(false)
-			i-- // go on with the first part
-		case keepsConnection(err):
-			m.dec.fail(b, reason(err))
-			answered = answered || reason(err) == meter.Exception
-		default:
-			m.dec.fail(b, reason(err))
-			l.blocks = before
-			return false, err
-		}
+	r := l.begin()
+	for done := false; !done; {
+		done, err = m.step(l, &r)
+	}
+	return r.answered, err
+}
+
+// step asks for the next block of a lane and reports whether it was the last. An
+// error means that the connection is gone. Answered is set when the meter
+// answered at all, were it with an exception.
+func (m *Meter) step(l *lane, r *round) (done bool, err error) {
+	if r.next == len(l.blocks) {
+		return true, nil
+	}
+	b := &l.blocks[r.next]
+	words, err := m.ask(b.fc, b.addr+m.shift, b.n)
+	switch {
+	case err == nil:
+		l.dec.take(b, words)
+		r.good, r.answered = true, true
+		r.next++
+	case isIllegalAddress(err) && !l.refused && len(b.parts) > 1 && !b.whole:
+		// Go on with the first part.
+		l.blocks = slices.Concat(l.blocks[:r.next], b.split(), l.blocks[r.next+1:])
+		r.split = true
+		m.chooseGuard(false)
+	case keepsConnection(err):
+		l.dec.fail(b, reason(err))
+		r.answered = r.answered || reason(err) == meter.Exception
+		r.next++
+	default:
+		l.dec.fail(b, reason(err))
+		l.blocks, r.answered = r.before, false
+		return true, err
+	}
+	if r.next < len(l.blocks) {
+		return false, nil
 	}
 	switch {
-	case split && good:
+	case r.split && r.good:
 		m.client.log.Warn("meter refuses a block, its parts are read apart",
 			"way", m.setup.Way, "unit", m.unit, "profile", m.profile.id, "requests", len(l.blocks))
-	case split:
+	case r.split:
 		// It refuses the parts as well: ask the fewest questions.
-		l.blocks, l.refused = before, true
+		l.blocks, l.refused = r.before, true
 		m.chooseGuard(false)
-	case good:
+	case r.good:
 		l.refused = false
 	}
-	return answered, nil
+	return true, nil
 }
 
 // ask reads registers.

@@ -31,11 +31,9 @@ func (p *Profile) PlanOf(way int) Plan {
 		ask(&p.identity.matches[i].static, "identity")
 	}
 	ask(p.identity.serial, "serial number")
-	for i, r := range p.ratios.class {
-		if r != nil {
-			ask(r.primary, ratioNames[i]+" ratio")
-			ask(r.secondary, ratioNames[i]+" ratio")
-		}
+	for _, r := range p.ratioRegisters() {
+		ask(r.static, ratioNames[r.class]+" ratio")
+		plan.Slow = append(plan.Slow, plan.Start[len(plan.Start)-1])
 	}
 	return plan
 }
