@@ -24,7 +24,7 @@ var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
 	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/credentials", "agent/message", "agent/socket", "agent/survey", "configs", "meter/modbus"},
+	"agent/cli":                {"agent", "agent/credentials", "agent/message", "agent/socket", "agent/survey", "agent/uplink", "agent/watch", "configs", "meter/modbus"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
 	"agent/survey":             {"configs", "meter", "meter/modbus"},
@@ -38,6 +38,7 @@ var below = map[string][]string{
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
 	"agent/sparkplug":          {"agent/message", "agent/uplink/sparkplugpb", "meter"},
+	"agent/watch":              {"agent/message"},
 	"agent/uplink":             {"agent/message", "agent/sparkplug", "meter"},
 	"agent/uplink/sparkplugpb": {},
 	"buffer":                   {},
@@ -64,7 +65,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/ledger", "agent/message", "agent/sparkplug", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

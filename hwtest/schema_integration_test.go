@@ -3,11 +3,15 @@
 package hwtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,6 +79,40 @@ func (c *critic) count(name string) int {
 	return c.seen[name]
 }
 
+// seenLine is what lvagent watch prints of a message.
+type seenLine struct{ Topic, Agent, Kind, Text, Sequence string }
+
+// watchBeside runs lvagent watch and returns a function that ends it and returns
+// what it printed.
+func watchBeside(t *testing.T, broker string) func() []seenLine {
+	t.Helper()
+	cmd := exec.Command("../bin/lvagent", "watch", "--broker", "tcp://"+broker, "--commands", "--json")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() (lines []seenLine) {
+		t.Helper()
+		cmd.Process.Signal(os.Interrupt) // it may have ended already; Wait says
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("lvagent watch: %v: %s", err, errs.String())
+		}
+		t.Logf("lvagent watch: %s", errs.String())
+		for text := range bytes.Lines(out.Bytes()) {
+			var l seenLine
+			if err := json.Unmarshal(text, &l); err != nil {
+				t.Errorf("lvagent watch prints %s: %v", text, err)
+			}
+			if !strings.HasSuffix(l.Text, "taken back from the broker") {
+				lines = append(lines, l)
+			}
+		}
+		return lines
+	}
+}
+
 // command sends a command, in which %[1]s stands for the time and %[2]s for that
 // in a minute, and %[3]s for that two minutes ago.
 func (c *critic) command(name, body string) error {
@@ -96,6 +134,7 @@ func (c *critic) command(name, body string) error {
 func TestAnEveningKeepsToTheSchemas(t *testing.T) {
 	broker := newMosquitto(t)
 	c := joinCritic(t, broker.addr)
+	seen := watchBeside(t, broker.addr)
 	cfg := DemoConfig{For: 80 * time.Second, Broker: "tcp://" + broker.addr, Agent: "../bin/lvagent", Seed: 1, Pace: DemoPace()}
 	done := make(chan error, 1)
 	go func() {
@@ -135,6 +174,26 @@ func TestAnEveningKeepsToTheSchemas(t *testing.T) {
 		if c.seen[name] == 0 {
 			t.Errorf("no message %s in the run: it proves nothing of it", name)
 		}
+	}
+	// lvagent watch saw the same, knew each kind, and found nothing missing but what
+	// was asked for again.
+	lines := seen()
+	sequences := map[string]int{}
+	for _, l := range lines {
+		if l.Kind == "" || l.Agent == "" {
+			t.Errorf("lvagent watch does not know %s", l.Topic)
+		}
+		if sequences[l.Sequence]++; l.Sequence == "skips" || l.Sequence == "fills" {
+			t.Errorf("lvagent watch says that %s %s", l.Text, l.Sequence)
+		}
+	}
+	total := 0
+	for _, n := range c.seen {
+		total += n
+	}
+	if sequences["again"] != c.seen["hist/hh"]+c.seen["hist/ack"] || len(lines) < total {
+		t.Errorf("lvagent watch shows %d messages, of which here before %d; there were %d, and %d were sent again",
+			len(lines), sequences["again"], total, c.seen["hist/hh"]+c.seen["hist/ack"])
 	}
 	text, _ := json.Marshal(c.seen) // a map of numbers always marshals
 	t.Logf("messages: %s", text)

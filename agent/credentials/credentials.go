@@ -102,6 +102,29 @@ func (f Files) pair() (tls.Certificate, error) {
 	return cert, err
 }
 
+// Client returns the settings of somebody who looks on: with no CA the system's
+// roots are trusted, with no certificate none is shown.
+func (f Files) Client() (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: suites}
+	if f.CA != "" {
+		ca, err := os.ReadFile(f.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read ca: %w", err)
+		}
+		if cfg.RootCAs = x509.NewCertPool(); !cfg.RootCAs.AppendCertsFromPEM(ca) {
+			return nil, fmt.Errorf("read ca: %s %w", f.CA, errNoCertificate)
+		}
+	}
+	if f.Cert != "" || f.Key != "" {
+		cert, err := f.pair()
+		if err != nil {
+			return nil, fmt.Errorf("read certificate: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
 // Check returns everything that is wrong with the files of the agent called
 // name. That a certificate has expired is none of it: an agent that may not
 // connect still measures and keeps limits.

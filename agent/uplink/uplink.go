@@ -199,18 +199,9 @@ var (
 func (c *Config) validate() ([]*url.URL, error) {
 	var all []*url.URL
 	for _, raw := range c.Brokers {
-		broker, err := url.Parse(raw)
+		broker, err := parseBroker(raw)
 		if err != nil {
-			// The error repeats the address, and with it a password.
-			return nil, errors.New("broker address is not a URL")
-		}
-		switch broker.Scheme {
-		case "tcp", "mqtt", "tls", "ssl", "mqtts":
-		default:
-			return nil, fmt.Errorf("broker %s: scheme is none of tcp, tls", broker.Redacted())
-		}
-		if broker.Hostname() == "" {
-			return nil, fmt.Errorf("broker %s: no host", broker.Redacted())
+			return nil, err
 		}
 		all = append(all, broker)
 	}
