@@ -80,7 +80,7 @@ func TestLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("lines differ from %s\n got %s\nwant %s", golden, got.Bytes(), want)
+		t.Errorf("lines differ from %s; look, and go test ./agent/watch -update\n got %s\nwant %s", golden, got.Bytes(), want)
 	}
 }
 
