@@ -299,33 +299,36 @@ func (s *spark) verify(all []decoded, devices int) map[string]map[int64]bool {
 	return halfHours
 }
 
-// TestSparkplugByAnotherImplementation runs the agent against a real broker, with
-// a primary host, through commands, a rebirth, a kill, a host that goes away for
-// longer than records are on time, and an orderly stop. All that it says is read
-// by an implementation that is not ours.
-func TestSparkplugByAnotherImplementation(t *testing.T) {
-	broker := newMosquitto(t)
-	s := newSpark(t, broker.addr)
-	world := bench.NewWorld(1)
-	meters, err := bench.StartMeters(world)
+// sparkSite is a simulated substation whose agent speaks Sparkplug.
+type sparkSite struct {
+	t     *testing.T
+	world *bench.World
+	file  string
+	log   bytes.Buffer
+}
+
+func newSparkSite(t *testing.T, broker, settings string) *sparkSite {
+	t.Helper()
+	s := &sparkSite{t: t, world: bench.NewWorld(1)}
+	meters, err := bench.StartMeters(s.world)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { meters.Close() })
 	folder := t.TempDir()
 	site := bench.Site{
-		Agent: "bench-1", Store: filepath.Join(folder, "store"), Meters: meters.URL(), Broker: broker.addr,
+		Agent: "bench-1", Store: filepath.Join(folder, "store"), Meters: meters.URL(), Broker: broker,
 		Issuer: "scada-1", Window: 10 * time.Second,
 		Timers: bench.Timers{HeartbeatPeriod: time.Second, HeartbeatTimeout: 4 * time.Second, Stable: 3 * time.Second,
 			Init: 6 * time.Second, RestorePeriod: 4 * time.Second, BackoffMax: time.Second},
 	}
-	text, err := site.File(world)
+	text, err := site.File(s.world)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = bytes.Replace(text, []byte("payload: json"), []byte("payload: sparkplug\n    sparkplug: {group_id: EPN, host: scada, issuer: scada-1, heartbeat: 30s}"), 1)
-	file := filepath.Join(folder, "site.yaml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	text = bytes.Replace(text, []byte("payload: json"), []byte(settings), 1)
+	s.file = filepath.Join(folder, "site.yaml")
+	if err := os.WriteFile(s.file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -343,35 +346,58 @@ func TestSparkplugByAnotherImplementation(t *testing.T) {
 			}
 		}
 	}()
-	t.Cleanup(func() { close(quit); <-done })
-	var log bytes.Buffer
-	program, err := filepath.Abs("../bin/lvagent")
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := func() *bench.Agent {
-		t.Helper()
-		a, err := bench.StartAgent(&log, program, "run", "--config", file)
-		if err != nil {
-			t.Fatalf("%v; make build makes it", err)
-		}
-		return a
-	}
 	t.Cleanup(func() {
+		close(quit)
+		<-done
 		if t.Failed() {
-			t.Logf("the agent's log:\n%s", log.String())
+			t.Logf("the agent's log:\n%s", s.log.String())
 		}
 	})
+	return s
+}
+
+// devices is how many the agent declares: the ways, and the transformer.
+func (s *sparkSite) devices() int { return len(s.world.Ways) + 1 }
+
+func (s *sparkSite) start() *bench.Agent {
+	s.t.Helper()
+	program, err := filepath.Abs("../bin/lvagent")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a, err := bench.StartAgent(&s.log, program, "run", "--config", s.file)
+	if err != nil {
+		s.t.Fatalf("%v; make build makes it", err)
+	}
+	s.t.Cleanup(func() { a.Stop(10 * time.Second) }) // it may have ended
+	return a
+}
+
+func kill(t *testing.T, a *bench.Agent) {
+	t.Helper()
+	if err := syscall.Kill(a.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-a.Done()
+}
+
+// TestSparkplugByAnotherImplementation runs the agent against a real broker, with
+// a primary host, through commands, a rebirth, a kill, a host that goes away for
+// longer than records are on time, and an orderly stop. All that it says is read
+// by an implementation that is not ours.
+func TestSparkplugByAnotherImplementation(t *testing.T) {
+	broker := newMosquitto(t)
+	s := newSpark(t, broker.addr)
+	site := newSparkSite(t, broker.addr, "payload: sparkplug\n    sparkplug: {group_id: EPN, host: scada, issuer: scada-1, heartbeat: 30s}")
+	world, devices := site.world, site.devices()
 
 	// Nothing is born before the host is online.
 	s.state(false)
-	agent := start()
-	t.Cleanup(func() { agent.Stop(10 * time.Second) })
+	agent := site.start()
 	eventually(t, "agent connects", 15*time.Second, func() bool { return strings.Contains(strings.Join(agent.Tail(), "\n"), "broker connected") })
 	if n := s.count("NBIRTH"); n != 0 {
 		t.Fatalf("%d births before the host is online", n)
 	}
-	devices := len(world.Ways) + 1 // the transformer
 	s.state(true)
 	s.beat(400)
 	eventually(t, "births", 15*time.Second, func() bool { return s.count("DBIRTH") == devices })
@@ -401,12 +427,9 @@ func TestSparkplugByAnotherImplementation(t *testing.T) {
 	eventually(t, "rebirth", 15*time.Second, func() bool { return s.count("DBIRTH") == 2*devices })
 
 	// A kill: the will says it, and the next birth has the next number.
-	if err := syscall.Kill(agent.PID(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	<-agent.Done()
+	kill(t, agent)
 	eventually(t, "will", 15*time.Second, func() bool { return s.count("NDEATH") == 1 })
-	agent = start()
+	agent = site.start()
 	eventually(t, "births after the kill", 30*time.Second, func() bool { return s.count("DBIRTH") == 3*devices })
 
 	// The host goes away for longer than a half-hour is on time.
@@ -456,4 +479,70 @@ func TestSparkplugByAnotherImplementation(t *testing.T) {
 		t.Logf("%s: %d half-hours", device, len(numbers))
 	}
 	t.Logf("%d messages read by sparkplug-payload", len(all))
+}
+
+// TestSparkplugBesideJSON runs both contracts at once: two sessions that do not
+// disturb each other, the same half-hours on both, and two wills.
+func TestSparkplugBesideJSON(t *testing.T) {
+	broker := newMosquitto(t)
+	s := newSpark(t, broker.addr)
+	var mu sync.Mutex
+	proved := map[string]map[int64]bool{}
+	last := ""
+	s.wait(s.client.Subscribe("lv/v1/bench-1/up/#", 1, func(_ mqtt.Client, m mqtt.Message) {
+		// A map, because N is the neutral and n the number.
+		var r map[string]any
+		if json.Unmarshal(m.Payload(), &r) != nil {
+			t.Errorf("%s: not JSON", m.Topic())
+		}
+		way, _ := r["way"].(string)
+		n, _ := r["n"].(float64)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case strings.HasPrefix(m.Topic(), "lv/v1/bench-1/up/hh/"):
+			if proved[way] == nil {
+				proved[way] = map[int64]bool{}
+			}
+			proved[way][int64(n)] = true
+		case m.Topic() == "lv/v1/bench-1/up/status":
+			last, _ = r["state"].(string)
+		}
+	}))
+	site := newSparkSite(t, broker.addr, "payload: both\n    sparkplug: {group_id: EPN}")
+	agent := site.start()
+	eventually(t, "three half-hours of each way in JSON", 90*time.Second, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, w := range site.world.Ways {
+			if len(proved[w.ID]) < 3 {
+				return false
+			}
+		}
+		return true
+	})
+	var halfHours map[string]map[int64]bool
+	eventually(t, "the same in Sparkplug", 30*time.Second, func() bool {
+		halfHours = s.verify(s.heard(0), site.devices())
+		mu.Lock()
+		defer mu.Unlock()
+		for way, numbers := range proved {
+			for n := range numbers {
+				if !halfHours[way][n] {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	if n := s.count("NBIRTH"); n != 1 {
+		t.Errorf("%d births, want one: the sessions disturb each other", n)
+	}
+	kill(t, agent)
+	eventually(t, "both wills", 15*time.Second, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return s.count("NDEATH") == 1 && last == "offline"
+	})
+	s.verify(s.heard(0), site.devices())
 }
