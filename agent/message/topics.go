@@ -49,7 +49,7 @@ func (t Topics) Meta() string { return t.up + "meta" }
 // the broker passes on what it acknowledges.
 func (t Topics) Selftest() string { return t.up + "selftest" }
 
-// Barrier is the topic of an empty message that follows others, so that its
+// Barrier is the topic of a small message that follows others, so that its
 // acknowledgement says that the broker has read them.
 func (t Topics) Barrier() string { return t.up + "barrier" }
 

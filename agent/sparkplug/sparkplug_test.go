@@ -662,15 +662,17 @@ func TestSetpointsSupersede(t *testing.T) {
 // TestEcho: the answer to a setpoint is the value in force, although it is the
 // same as before.
 func TestEcho(t *testing.T) {
-	n := born(t, config())
-	if _, _, err := n.Command(dcmd, order(float("Group/G1/Limit", 16)), false, t0); err != nil {
-		t.Fatal(err)
-	}
-	if got := metrics(t, n.Changes(t0, 0)); got["W1:Group/G1/Limit"] == nil || got["W1:Group/G1/State"] == nil {
-		t.Errorf("told %v", got)
-	}
-	if got := n.Changes(t0, 0); got != nil {
-		t.Error("told twice")
+	for _, payload := range [][]byte{order(float("Group/G1/Limit", 16)), order(boolean("Group/G1/Release", true))} {
+		n := born(t, config())
+		if _, _, err := n.Command(dcmd, payload, false, t0); err != nil {
+			t.Fatal(err)
+		}
+		if got := metrics(t, n.Changes(t0, 0)); got["W1:Group/G1/Limit"] == nil || got["W1:Group/G1/State"] == nil {
+			t.Errorf("told %v", got)
+		}
+		if got := n.Changes(t0, 0); got != nil {
+			t.Error("told twice")
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 // Edge makes an uplink speak Sparkplug B instead of the JSON contract.
 //
 // Sparkplug sends its data at QoS 0 and knows no acknowledgement. The proof that
-// this uplink uses is a barrier: after records an empty message at QoS 1 on the
+// this uplink uses is a barrier: after records a small message at QoS 1 on the
 // same connection, which the broker acknowledges after it has read what came
 // before. It is weaker than an acknowledgement for each record: it does not say
 // that the broker passed them on.

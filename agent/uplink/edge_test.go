@@ -215,6 +215,47 @@ func TestPrimaryHost(t *testing.T) {
 	}
 }
 
+// heartbeat is a command that the node passes on whether it is born or not.
+func heartbeat(t *testing.T, counter uint64) string {
+	t.Helper()
+	name := "Heartbeat"
+	b, err := sparkplugpb.Append(nil, &sparkplugpb.Payload{Metrics: []*sparkplugpb.Metric{
+		{Name: &name, Value: &sparkplugpb.Metric_LongValue{LongValue: counter}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (r *edgeRig) heard() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.in)
+}
+
+// TestHostCountsPerConnection: that the host was online on an earlier connection
+// makes no birth on this one.
+func TestHostCountsPerConnection(t *testing.T) {
+	s := startScript(t, &script{})
+	r := startEdge(t, s, "scada", newOutbox())
+	eventually(t, "connection", func() bool { return r.Uplink.State().Connected })
+	s.push("spBv1.0/STATE/scada", `{"online":true,"timestamp":6}`)
+	eventually(t, "births", func() bool { return count(s.kinds(), "DBIRTH") == 1 })
+	s.mu.Lock()
+	s.last.Close()
+	s.mu.Unlock()
+	eventually(t, "next connection", func() bool { return s.willOf(1) != nil && r.Uplink.State().Reconnects == 1 })
+	for i := range 3 { // the sender has gone round between two of them
+		s.push("spBv1.0/EPN/NCMD/"+agentID, heartbeat(t, uint64(i+1)))
+		eventually(t, "heartbeat", func() bool { return r.heard() == i+1 })
+	}
+	if n := count(s.kinds(), "NBIRTH"); n != 1 {
+		t.Fatalf("%d births, the second without a word of the host", n)
+	}
+	s.push("spBv1.0/STATE/scada", `{"online":true,"timestamp":6}`)
+	eventually(t, "births with the host", func() bool { return count(s.kinds(), "DBIRTH") == 2 })
+}
+
 // TestRebirth: data stops, the births come again with the same bdSeq.
 func TestRebirth(t *testing.T) {
 	s := startScript(t, &script{})
@@ -243,6 +284,7 @@ func TestStopSaysDeath(t *testing.T) {
 	r := startEdge(t, s, "", box)
 	eventually(t, "births", func() bool { return count(s.kinds(), "DBIRTH") == 1 })
 	r.stop()
+	eventually(t, "disconnect", func() bool { return count(s.kinds(), "DISCONNECT") == 1 })
 	kinds := s.kinds()
 	if got := kinds[max(0, len(kinds)-2):]; !slices.Equal(got, []string{"NDEATH", "DISCONNECT"}) {
 		t.Errorf("the last words are %v", got)
