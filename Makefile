@@ -23,7 +23,7 @@ bench: build
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 
 test: build
-	.ci/install mosquitto tmux protoc npm
+	.ci/install mosquitto mosquitto_sub python3 tmux protoc npm
 	$(GO) test ./...
 	$(GO) test -count=1 -tags integration ./hwtest/...
 

@@ -22,6 +22,13 @@ func (r retainers) Retain(topic string, payload []byte) {
 	}
 }
 
+// Repeat has each session send all of them once more.
+func (r retainers) Repeat() {
+	for _, u := range r {
+		u.Repeat()
+	}
+}
+
 // buildEdge adds the Sparkplug session to what was configured for JSON, or takes
 // its place.
 func (a *Agent) buildEdge(cfg uplink.Config, deliver func(uplink.Inbound)) {

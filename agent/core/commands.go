@@ -64,6 +64,7 @@ func (l *Loop) take(in uplink.Inbound) {
 	case message.Birth:
 		l.dirty, l.status = true, ""
 		l.alarms.publishAll(l, wall)
+		l.Uplink.Repeat() // what has not changed, too
 		ack := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: wall}
 		l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &ack), false)
 	default:

@@ -158,3 +158,18 @@ func TestNonsenseIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// A centre that begins with nothing asks for all that is retained, and is told
+// what has not changed, too.
+func TestBirth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(2 * time.Second)
+		r.send("birth", `{"id":"b1","issued":"2026-11-24T17:00:00Z"}`)
+		r.pass(time.Second)
+		if got := strings.Join(r.stages("b1"), ", "); got != "completed" || r.repeats != 1 {
+			t.Errorf("%s, everything repeated %d times; want completed, once", got, r.repeats)
+		}
+	})
+}

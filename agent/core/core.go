@@ -38,9 +38,11 @@ type Outbox interface {
 	Resend(outbox.Resend)
 }
 
-// Retainer takes the latest value of a retained topic.
+// Retainer takes the latest value of a retained topic, and sends all of them once
+// more where somebody asks.
 type Retainer interface {
 	Retain(topic string, payload []byte)
+	Repeat()
 }
 
 // Saver stores failsafe states and answers with [Loop.Saved].

@@ -43,6 +43,7 @@ type rig struct {
 	batches  []batch // as they were handed over, each to be committed whole or not at all
 	kept     map[string][]byte
 	retained map[string][]byte
+	repeats  int      // of everything that is retained
 	states   []uint64 // versions handed to the saver
 	hold     bool     // the disk does not answer
 	told     []meter.Milliamps
@@ -84,6 +85,7 @@ func (r *rig) Retain(topic string, body []byte) {
 	}
 	r.retained[topic] = body
 }
+func (r *rig) Repeat() { r.repeats++ }
 func (r *rig) Save(version uint64, _ []byte) {
 	r.states = append(r.states, version)
 	if !r.hold {
