@@ -226,10 +226,15 @@ func (a *Agent) addBus(name string, link poll.Link, ways []poll.Way) *poll.Bus {
 // use, and sweeping takes well below a thousandth of a core.
 const gcPercent = 20
 
+// memoryAim is where the runtime begins to sweep harder and to hand memory back.
+// A site of twelve ways is far below it.
+const memoryAim = 75 << 20
+
 // Run runs the agent until ctx ends, then stops it in order.
 func (a *Agent) Run(ctx context.Context) error {
 	if os.Getenv("GOGC") == "" { // whoever sets it knows why
 		debug.SetGCPercent(gcPercent)
+		debug.SetMemoryLimit(memoryAim)
 	}
 	a.log.Info("agent starts", "agent", a.site.Config.Site.ID, "version", Version,
 		"config", a.status.Config, "ways", len(a.site.Config.Ways), "groups", len(a.site.Config.Groups))

@@ -1,6 +1,7 @@
 package alarm
 
 import (
+	"math"
 	"time"
 
 	"lvagent/meter"
@@ -137,48 +138,61 @@ type Live struct {
 // may be: each way keeps a minute of them.
 type past struct {
 	at      time.Duration
-	wall    time.Time
-	value   [4*meter.Phases + 1]int64 // V, I, P, Q of each phase, neutral
-	reason  [4*meter.Phases + 1]meter.Reason
-	quality [4*meter.Phases + 1]meter.Quality
+	wall    int64                     // ns since 1970
+	power   [2 * meter.Phases]int64   // P and Q of each phase
+	small   [2*meter.Phases + 1]int32 // V and I of each phase, neutral
+	quality [4*meter.Phases + 1]uint16
 	open    bool // there is one, and it was not published
 	loose   bool // and it was not kept
 }
 
+// The quality of a sample is in the two highest bits of its reasons.
+const qualityShift = 14
+
+// put packs a sample's quality and returns its value.
+func put[T meter.Quantity](q *uint16, s meter.Sample[T]) T {
+	*q = uint16(s.Quality)<<qualityShift | uint16(s.Reason)&(1<<qualityShift-1)
+	return s.Value
+}
+
+// putSmall is put for what has 32 bits: beyond two megavolts or megaamperes
+// nothing was measured.
+func putSmall[T meter.Quantity](q *uint16, s meter.Sample[T]) int32 {
+	if s.Value > math.MaxInt32 || s.Value < math.MinInt32 {
+		s = meter.Sample[T]{Reason: meter.OutOfRange}
+	}
+	return int32(put(q, s))
+}
+
+func get[T meter.Quantity](q uint16, value T) meter.Sample[T] {
+	return meter.Sample[T]{Value: value, Quality: meter.Quality(q >> qualityShift), Reason: meter.Reason(q & (1<<qualityShift - 1))}
+}
+
 // keep puts a reading away.
 func (p *past) keep(r *meter.Reading, wall time.Time) {
-	*p = past{at: r.At, wall: wall, open: true, loose: true}
+	*p = past{at: r.At, wall: wall.UnixNano(), open: true, loose: true}
 	for i := range r.Phase {
-		ph := &r.Phase[i]
-		put(p, 4*i, ph.V)
-		put(p, 4*i+1, ph.I)
-		put(p, 4*i+2, ph.P)
-		put(p, 4*i+3, ph.Q)
+		ph, q := &r.Phase[i], p.quality[4*i:]
+		p.small[2*i], p.small[2*i+1] = putSmall(&q[0], ph.V), putSmall(&q[1], ph.I)
+		p.power[2*i], p.power[2*i+1] = int64(put(&q[2], ph.P)), int64(put(&q[3], ph.Q))
 	}
-	put(p, 4*meter.Phases, r.Neutral)
+	p.small[2*meter.Phases] = putSmall(&p.quality[4*meter.Phases], r.Neutral)
 }
 
 // reading brings it back.
 func (p *past) reading(way string) meter.Reading {
 	r := meter.Reading{Way: way, At: p.at}
 	for i := range r.Phase {
-		ph := &r.Phase[i]
-		ph.V = get[meter.Millivolts](p, 4*i)
-		ph.I = get[meter.Milliamps](p, 4*i+1)
-		ph.P = get[meter.Milliwatts](p, 4*i+2)
-		ph.Q = get[meter.Millivars](p, 4*i+3)
+		ph, q := &r.Phase[i], p.quality[4*i:]
+		ph.V, ph.I = get(q[0], meter.Millivolts(p.small[2*i])), get(q[1], meter.Milliamps(p.small[2*i+1]))
+		ph.P, ph.Q = get(q[2], meter.Milliwatts(p.power[2*i])), get(q[3], meter.Millivars(p.power[2*i+1]))
 	}
-	r.Neutral = get[meter.Milliamps](p, 4*meter.Phases)
+	r.Neutral = get(p.quality[4*meter.Phases], meter.Milliamps(p.small[2*meter.Phases]))
 	return r
 }
 
-func put[T meter.Quantity](p *past, i int, s meter.Sample[T]) {
-	p.value[i], p.quality[i], p.reason[i] = int64(s.Value), s.Quality, s.Reason
-}
-
-func get[T meter.Quantity](p *past, i int) meter.Sample[T] {
-	return meter.Sample[T]{Value: T(p.value[i]), Quality: p.quality[i], Reason: p.reason[i]}
-}
+// taken is the wall time of the reading.
+func (p *past) taken() time.Time { return time.Unix(0, p.wall).UTC() }
 
 // NewLive returns a chooser with nothing to publish.
 func NewLive(cfg LiveConfig) *Live {
@@ -273,7 +287,7 @@ func (l *Live) keep(at time.Duration, active bool) {
 		// Polls are not exact: what comes an eighth early is in time.
 		if p.loose && at-p.at <= l.cfg.Before && !(l.keptAny && p.at-l.keptAt < l.cfg.KeepEvery-l.cfg.KeepEvery/8) {
 			p.loose, l.keptAny, l.keptAt = false, true, p.at
-			l.kept = append(l.kept, LiveReading{T: p.wall, Alarm: l.alarm, Reading: p.reading(l.way)})
+			l.kept = append(l.kept, LiveReading{T: p.taken(), Alarm: l.alarm, Reading: p.reading(l.way)})
 		}
 		if !first {
 			return
@@ -299,7 +313,7 @@ func (l *Live) publish(p *past, before bool) {
 	p.open = false
 	l.ripeAt = max(l.ripeAt, p.at) + max(l.cfg.Gap, l.cfg.Budget.gap())
 	l.sent = p.reading(l.way)
-	l.out = append(l.out, LiveReading{T: p.wall, Before: before, Alarm: l.alarm, Reading: l.sent})
+	l.out = append(l.out, LiveReading{T: p.taken(), Before: before, Alarm: l.alarm, Reading: l.sent})
 }
 
 // moved reports whether r is a deadband away from what was last published, in
