@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"lvagent/agent/poll"
 	"lvagent/configs"
 )
 
@@ -78,6 +79,14 @@ func (s *Site) Loads() (loads []BusLoad) {
 				}
 				share += took.Seconds() / m.Poll.Seconds()
 				load.Requests += 1 / m.Poll.Seconds()
+			}
+			for _, read := range p.SlowBlocksOf(w.Channel) {
+				took, err := bus.Reading(read.N, m.Turnaround)
+				if err != nil {
+					return nil // as above
+				}
+				share += took.Seconds() / poll.SupplyEvery.Seconds()
+				load.Requests += 1 / poll.SupplyEvery.Seconds()
 			}
 		}
 		load.Meters++

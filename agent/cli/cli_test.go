@@ -77,7 +77,7 @@ func TestABusThatIsTooBusy(t *testing.T) {
 		code             int
 	}{
 		{"30ms", "1 meters, 0 outputs, 2.0 requests a second, 6 % busy", 0},
-		{"360ms", "meters: bus tcp://127.0.0.1:1502 would be 72 % busy", 1},
+		{"360ms", "meters: bus tcp://127.0.0.1:1502 would be 73 % busy", 1},
 	} {
 		text := strings.NewReplacer(`"S 1", nme: x`, "S1", "mine.yaml, poll: 1", "eastron-sdm630, turnaround: "+tt.turnaround,
 			"{id: W1,", "{id: W1, meter: m1,", "  - {id: m1, url: \"tcp://127.0.0.1:1502\", unit: 2, profile: eastron-sdm630}\n", "").Replace(faulty)
@@ -104,7 +104,7 @@ func TestASerialLineThatIsTooBusy(t *testing.T) {
 	}{
 		{"four at 9600", 4, 9600, "bus rtu:///dev/ttyS1 at 9600 baud: 4 meters", 0},
 		{"five at 9600", 5, 9600, "bus rtu:///dev/ttyS1 at 9600 baud would be", 1},
-		{"five at 38400", 5, 38400, "5 meters, 0 outputs, 10.0 requests a second", 0},
+		{"five at 38400", 5, 38400, "5 meters, 0 outputs, 10.2 requests a second", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := head + "meters:\n"

@@ -211,7 +211,7 @@ func NewBus(cfg Config) *Bus {
 			panic("poll: bus " + cfg.Name + " does not say who takes what way " + w.Way + " says of the supply")
 		}
 		if w.SupplyEvery <= 0 {
-			w.SupplyEvery = defaultSupplyEvery
+			w.SupplyEvery = SupplyEvery
 		}
 		state := &wayState{Way: w, state: meter.HealthOK, goodAt: -1}
 		b.addPoint(state)

@@ -6,8 +6,9 @@ import (
 	"lvagent/meter"
 )
 
-// defaultSupplyEvery is how often a meter is asked of the supply.
-const defaultSupplyEvery = time.Minute
+// SupplyEvery is how often a meter is asked of the supply, where nobody says
+// otherwise.
+const SupplyEvery = time.Minute
 
 // SupplySource reads what a meter says of the supply, like a [Source].
 type SupplySource interface {

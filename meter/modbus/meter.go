@@ -18,6 +18,7 @@ type Meter struct {
 	profile *Profile
 
 	fast, slow lane
+	busy       time.Duration // when a meter that is busy may be asked again; -1: it is not
 	supply     supplyRound
 	ratios     []ratioRegister
 
@@ -39,7 +40,25 @@ type lane struct {
 	// whole is replaced by its parts.
 	blocks  []block
 	refused bool // splitting did not help: do not try again until it answers
+	rests   []rest
 }
+
+// rest is a block that the meter refuses for good, while it answers others: it
+// has none. It is asked for now and then only.
+type rest struct {
+	refusals int // in a row
+	until    time.Duration
+}
+
+const (
+	// restAfter is how many refusals in a row are for good, and restFor how long
+	// a block then rests.
+	restAfter = 3
+	restFor   = time.Minute
+
+	// A busy meter is asked again after comeBack (exceptions 5 and 6).
+	comeBack = 250 * time.Millisecond
+)
 
 // NewMeter returns the meter of a way: unit on c's bus, read by profile p.
 func NewMeter(c *Client, way string, unit uint8, p *Profile) *Meter {
@@ -52,7 +71,7 @@ func NewMeterAs(c *Client, p *Profile, s Setup) *Meter {
 	ch := p.channel(s.Channel)
 	start := time.Now()
 	m := &Meter{
-		client: c, setup: s, unit: s.Unit, profile: p,
+		client: c, setup: s, unit: s.Unit, profile: p, busy: -1,
 		fast: lane{dec: newDecoder(p, s), blocks: ch.fast}, slow: lane{dec: newDecoder(p, s), blocks: ch.slow},
 		ratios: p.ratioRegisters(),
 		clock:  func() time.Duration { return time.Since(start) },
@@ -97,10 +116,15 @@ func (m *Meter) Serial() string { return m.known.serial }
 // connection is gone; what was read before stays. It does not set r.At.
 func (m *Meter) Read(r *meter.Reading) error {
 	r.Way = m.setup.Way
+	m.busy = -1
 	err := m.poll()
 	m.fast.dec.out.fast(r)
 	return err
 }
+
+// RetryAfter reports whether the last Read met a meter that was busy, and when
+// it is worth asking again.
+func (m *Meter) RetryAfter() (time.Duration, bool) { return max(0, m.busy), m.busy >= 0 }
 
 // poll carries out the requests of each poll and decodes what came.
 func (m *Meter) poll() error {
@@ -144,6 +168,9 @@ type round struct {
 // begin starts a round over a lane.
 func (l *lane) begin() round {
 	l.dec.forget(meter.NoAnswer)
+	if len(l.rests) != len(l.blocks) {
+		l.rests = make([]rest, len(l.blocks))
+	}
 	return round{before: l.blocks}
 }
 
@@ -163,29 +190,62 @@ func (m *Meter) step(l *lane, r *round) (done bool, err error) {
 	if r.next == len(l.blocks) {
 		return true, nil
 	}
-	b := &l.blocks[r.next]
+	b, pause := &l.blocks[r.next], &l.rests[r.next]
+	if pause.until > m.clock() {
+		l.dec.fail(b, meter.Exception)
+		r.answered = true
+		r.next++
+		return m.end(l, r), nil
+	}
 	words, err := m.ask(b.fc, b.addr+m.shift, b.n)
 	switch {
 	case err == nil:
 		l.dec.take(b, words)
 		r.good, r.answered = true, true
+		*pause = rest{}
 		r.next++
 	case isIllegalAddress(err) && !l.refused && len(b.parts) > 1 && !b.whole:
 		// Go on with the first part.
 		l.blocks = slices.Concat(l.blocks[:r.next], b.split(), l.blocks[r.next+1:])
+		l.rests = make([]rest, len(l.blocks))
 		r.split = true
 		m.chooseGuard(false)
 	case keepsConnection(err):
 		l.dec.fail(b, reason(err))
 		r.answered = r.answered || reason(err) == meter.Exception
+		m.weigh(pause, err)
 		r.next++
 	default:
 		l.dec.fail(b, reason(err))
 		l.blocks, r.answered = r.before, false
 		return true, err
 	}
+	return m.end(l, r), nil
+}
+
+// weigh notes what an exception asks for: a block that does not exist is left
+// alone, a busy meter asked again soon.
+func (m *Meter) weigh(pause *rest, err error) {
+	var ex *ExceptionError
+	if !errors.As(err, &ex) {
+		return
+	}
+	switch ex.Code {
+	case 1, illegalAddress, 3:
+		if pause.refusals++; pause.refusals >= restAfter {
+			pause.until = m.clock() + restFor
+		}
+	case 4:
+		m.busy = max(m.busy, 0)
+	case 5, 6:
+		m.busy = max(m.busy, comeBack)
+	}
+}
+
+// end closes a round after its last block, and reports whether it was that.
+func (m *Meter) end(l *lane, r *round) (done bool) {
 	if r.next < len(l.blocks) {
-		return false, nil
+		return false
 	}
 	switch {
 	case r.split && r.good:
@@ -197,8 +257,10 @@ func (m *Meter) step(l *lane, r *round) (done bool, err error) {
 		m.chooseGuard(false)
 	case r.good:
 		l.refused = false
+	default:
+		clear(l.rests) // it refuses everything: that may pass
 	}
-	return true, nil
+	return true
 }
 
 // ask reads registers.
