@@ -146,11 +146,25 @@ func (l *Line) listen(port io.ReadWriteCloser) {
 		if err != nil {
 			return
 		}
-		select {
-		case l.heard <- heardRequest{unit, pdu, port}:
-		case <-l.quit:
+		if !l.queue(heardRequest{unit, pdu, port}) {
 			return
 		}
+	}
+}
+
+// queue puts a request behind those that came before. One of a connection that
+// was unplugged meanwhile is lost: a line keeps the order in which it is asked.
+func (l *Line) queue(q heardRequest) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.port != q.port {
+		return false
+	}
+	select {
+	case l.heard <- q:
+		return true
+	default:
+		return false // nobody asks that much without waiting
 	}
 }
 

@@ -37,9 +37,9 @@ type Client struct {
 	quiet      time.Duration
 	quietUntil time.Time
 	last       *line // the one before: it may still hold the port
-	guards     map[uint8]Guard
+	latest     time.Duration
+	units      map[uint8]*standing
 	claimed    map[uint8]map[Guard]bool
-	sure       [256]bool
 }
 
 // NewClient returns a client of the bus at url that is not yet open. A nil log
@@ -67,7 +67,8 @@ func (b Bus) Client(log *slog.Logger) (*Client, error) {
 	c.limit = b.Timeout
 	if b.serial() {
 		c.conf.Speed, c.conf.StopBits, c.conf.Parity = uint(b.Baud), uint(b.Stop), parities[b.Parity]
-		c.guards, c.claimed = map[uint8]Guard{}, map[uint8]map[Guard]bool{}
+		c.units, c.claimed = map[uint8]*standing{}, map[uint8]map[Guard]bool{}
+		c.latest = latest
 		c.quiet = max(b.Timeout, leastQuiet)
 		// After a broken frame the library listens for another while, and says
 		// what was wrong with it only then.
@@ -111,7 +112,8 @@ func (c *Client) Open() error {
 		c.line = nil
 		return fmt.Errorf("open %s: %w", c.bus.URL, a.err)
 	}
-	c.open, c.sure = true, [256]bool{}
+	c.open = true
+	c.doubt()
 	c.opened++
 	return nil
 }
@@ -181,10 +183,11 @@ func (c *Client) call(q request) (answer, error) {
 	}
 	a, err := c.exchange(q)
 	if err == nil {
-		c.sure[q.unit] = true
+		c.settled(&q)
 		return a, nil
 	}
 	if !keepsConnection(err) {
+		c.owes(&q)
 		err = c.drop(err)
 	}
 	return answer{}, q.wrap(err)
@@ -314,6 +317,14 @@ type request struct {
 	addr, n uint16
 	value   uint16
 	on      bool
+}
+
+// function is the function code of a register read.
+func (q *request) function() uint8 {
+	if q.op == readHolding {
+		return 3
+	}
+	return 4
 }
 
 // wrap names the request in err.

@@ -20,9 +20,9 @@ var (
 	// ErrBadFrame: the reply was short, garbled or from another unit, so that
 	// it is not known where the next reply begins.
 	ErrBadFrame = errors.New("bad frame")
-	// ErrUnproven: on this serial line it is not known whose answer the next one
-	// would be, and the unit has no guard that could tell. Nothing was sent.
-	ErrUnproven = errors.New("unit is not proven and has no guard")
+	// ErrUnproven: on this serial line it is not known to what the unit's next
+	// answer would be, and no guard could tell now. Nothing was sent.
+	ErrUnproven = errors.New("unit owes answers, and no guard could tell them from others")
 	// ErrGuard: the unit refused its guard. The connection is closed.
 	ErrGuard = errors.New("guard was refused")
 	// ErrRequest: the request itself cannot be sent. Nothing was sent.

@@ -231,11 +231,15 @@ func (c *Client) Answers(unit uint8) (bool, error) {
 	if !c.open {
 		return false, ErrClosed
 	}
-	_, err := c.exchange(request{op: readHolding, unit: unit, n: 1})
+	q := request{op: readHolding, unit: unit, n: 1}
+	_, err := c.exchange(q)
 	if err == nil || keepsConnection(err) {
 		there := err == nil || reason(err) == meter.Exception
-		c.sure[unit] = there
+		if there {
+			c.settled(&q)
+		}
 		return there, nil
 	}
+	c.owes(&q)
 	return false, fmt.Errorf("ask unit %d: %w", unit, c.drop(err))
 }

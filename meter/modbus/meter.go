@@ -27,8 +27,6 @@ type Meter struct {
 
 	shift uint16 // where the SunSpec model is
 	found bool
-
-	guard int // of those that its unit may have, the one in use
 }
 
 // lane is the requests of one kind of poll.
@@ -79,17 +77,13 @@ func NewMeterAs(c *Client, p *Profile, s Setup) *Meter {
 	if p.ways.kind == unitID {
 		m.unit += uint8(s.channel() - 1)
 	}
-	m.chooseGuard(false)
+	m.setGuards()
 	return m
 }
 
-// chooseGuard sets the guard of the meter's unit, another one when the meter
-// has refused the last. Its answer must be as long as no other answer of the
-// unit, to whatever way of the device.
-func (m *Meter) chooseGuard(another bool) {
-	if another {
-		m.guard++
-	}
+// setGuards sets the guards of the meter's unit: their answers are as long as no
+// other answer of the unit, to whatever way of the device.
+func (m *Meter) setGuards() {
 	for _, blocks := range [][]block{m.profile.requests, m.fast.blocks, m.slow.blocks} {
 		for i := range blocks {
 			m.client.claim(m.unit, blocks[i].fc, blocks[i].n)
@@ -99,9 +93,7 @@ func (m *Meter) chooseGuard(another bool) {
 	if s := m.profile.sunspec; s != nil {
 		ways = s.beginnings() // where the model is, is yet to be found
 	}
-	if all := m.client.guardsOf(m.unit, ways); len(all) > 0 {
-		m.client.SetGuard(m.unit, all[m.guard%len(all)])
-	}
+	m.client.SetGuards(m.unit, m.client.guardsOf(m.unit, ways)...)
 }
 
 // Way returns the way that the meter measures.
@@ -153,7 +145,6 @@ func (m *Meter) lost(err error) error {
 	if err == nil {
 		return nil
 	}
-	m.chooseGuard(errors.Is(err, ErrGuard))
 	return fmt.Errorf("read way %s: %w", m.setup.Way, err)
 }
 
@@ -209,7 +200,7 @@ func (m *Meter) step(l *lane, r *round) (done bool, err error) {
 		l.blocks = slices.Concat(l.blocks[:r.next], b.split(), l.blocks[r.next+1:])
 		l.rests = make([]rest, len(l.blocks))
 		r.split = true
-		m.chooseGuard(false)
+		m.setGuards()
 	case keepsConnection(err):
 		l.dec.fail(b, reason(err))
 		r.answered = r.answered || reason(err) == meter.Exception
@@ -254,7 +245,7 @@ func (m *Meter) end(l *lane, r *round) (done bool) {
 	case r.split:
 		// It refuses the parts as well: ask the fewest questions.
 		l.blocks, l.refused = r.before, true
-		m.chooseGuard(false)
+		m.setGuards()
 	case r.good:
 		l.refused = false
 	default:

@@ -153,7 +153,10 @@ func TestGuardOfADeviceOfWays(t *testing.T) {
 			}
 		}
 	}
-	g := c.guards[3]
+	g, ok := c.choose(3, c.units[3])
+	if !ok {
+		t.Fatal("no guard")
+	}
 	for _, b := range slices.Concat(first.fast.blocks, third.fast.blocks) {
 		if b.fc == g.Function && b.n == g.N {
 			t.Errorf("guard %+v is as long as the request %+v", g, b)
