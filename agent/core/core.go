@@ -155,6 +155,7 @@ type Loop struct {
 	capacityAt time.Duration   // last published and kept
 	wiring     []*wiring.Check // by way
 	wiringAt   time.Duration   // last judged
+	balance    *wiring.Balance // of the ways against the incomer; nil: there is none
 }
 
 // held is a record that waits for a state to be stored.

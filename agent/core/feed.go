@@ -119,6 +119,9 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	if i < len(l.supply) {
 		l.supply[i].Add(r, wall, l.clockWas)
 		l.wiring[i].Add(r, wall, l.clockWas)
+		if l.balance != nil {
+			l.balance.Add(r)
+		}
 	}
 	l.alarms.tell(l, f.machine.Add(r, wall))
 	for p := range load.Frozen {

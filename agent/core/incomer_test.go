@@ -106,6 +106,31 @@ func TestTheIncomerIsTheTransformer(t *testing.T) {
 	})
 }
 
+// A ratio that is wrong on all phases of a way shows only against the incomer: a
+// point of health of its own, and a sentence on site.
+func TestTheWaysAgainstTheIncomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOf(t, strings.NewReplacer("{id: m0,", `{id: m2, url: "tcp://127.0.0.1:1502", unit: 2, profile: eastron-sdm630}, {id: m0,`,
+			"ways: [", "ways: [{id: W2, meter: m2, rating_a: 300}, ").Replace(incomerText), map[string][]byte{})
+		defer r.end()
+		for s := range 30 * 60 {
+			r.meet()
+			time.Sleep(time.Second)
+			w1, w2 := meter.Milliamps(100_000+1_000*(s/60*37%41)), meter.Milliamps(90_000+1_000*(s/60*29%31))
+			r.give("W1", w1)
+			r.give("W2", w2/2)
+			r.give("IN", w1+w2)
+			synctest.Wait()
+		}
+		if p := r.published().Points["wiring/TX"]; p.State != "fault" || p.Code != "RATIO_WRONG" || !strings.Contains(p.Detail, "W2 shows 0.50 times") {
+			t.Errorf("%+v", p)
+		}
+		if body, err := r.loop.Report(t.Context(), "wiring"); err != nil || !strings.Contains(string(body), `"way":"TX","verdict":"red"`) {
+			t.Errorf("%s, %v", body, err)
+		}
+	})
+}
+
 // What the transformer carries above its firm capacity limits charging, also where
 // the ways alone do not show it.
 func TestTheIncomerLimitsCharging(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lvagent/configs"
+	"lvagent/failsafe"
 	"lvagent/meter"
 	"lvagent/meter/wiring"
 )
@@ -23,6 +24,28 @@ func (l *Loop) buildWiring(now time.Duration) {
 		}))
 	}
 	l.wiringAt = now
+	if l.transformer == nil || l.Config.Incomer() == "" {
+		return
+	}
+	of := wiring.BalanceConfig{Way: failsafe.TX, Incomer: l.Config.Incomer()}
+	for _, w := range l.Config.Ways {
+		if !w.IsIncomer() {
+			of.Ways = append(of.Ways, wiring.Feeder{Way: w.ID, Phases: configs.PhaseSet(w.Phases)})
+		}
+	}
+	l.balance = wiring.NewBalance(of)
+}
+
+// judged are the verdicts on all ways, and on their sum.
+func (l *Loop) judged() []wiring.Report {
+	all := make([]wiring.Report, 0, len(l.wiring)+1)
+	for _, c := range l.wiring {
+		all = append(all, c.Judge())
+	}
+	if l.balance != nil {
+		all = append(all, l.balance.Judge())
+	}
+	return all
 }
 
 // tickWiring judges the connections now and then.
@@ -31,8 +54,7 @@ func (l *Loop) tickWiring(now time.Duration) {
 		return
 	}
 	l.wiringAt = now
-	for _, c := range l.wiring {
-		r := c.Judge()
+	for _, r := range l.judged() {
 		l.SetHealth(wiringHealth(&r))
 	}
 }
@@ -75,8 +97,7 @@ func (l *Loop) wiringReport() []byte {
 		T     time.Time `json:"t"`
 		Ways  []way     `json:"ways"`
 	}{Agent: l.agent, T: l.Wall(), Ways: []way{}}
-	for _, c := range l.wiring {
-		r := c.Judge()
+	for _, r := range l.judged() {
 		w := way{Way: r.Way, Verdict: r.Verdict.String(), Minutes: r.Minutes, Samples: r.Day, Findings: []finding{}}
 		for _, f := range r.Findings {
 			w.Findings = append(w.Findings, finding{f.Verdict.String(), f.Code, f.Text})
