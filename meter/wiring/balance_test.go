@@ -259,6 +259,43 @@ func TestBalanceBlamesNobodyForAMissingWay(t *testing.T) {
 	})
 }
 
+// The incomer's own ratio is not blamed for a small missing way on a quiet evening:
+// most of its steps are the ways'.
+func TestBalanceDoesNotBlameTheIncomer(t *testing.T) {
+	for seed := range uint64(3000) {
+		x := newBusbarOf(seed, 3, 2_000, 40_000)
+		x.b = NewBalance(BalanceConfig{Way: "TX", Incomer: "IN", Ways: x.b.cfg.Ways[:2]})
+		x.moves = 0.03
+		x.run(0, 23)
+		if r := x.b.Judge(); r.Verdict == Red {
+			t.Fatalf("seed %d: %+v", seed, r)
+		}
+	}
+}
+
+// Where one way is all there is, nobody can tell it from the incomer.
+func TestBalanceOfOneWay(t *testing.T) {
+	x := newBusbar(1, 1)
+	x.shown[0] = [meter.Phases]float64{0.5, 0.5, 0.5}
+	x.run(0, 40)
+	r := x.b.Judge()
+	if r.Verdict != Amber || r.Findings[0].Code != CannotTell || !strings.Contains(r.Findings[0].Text, "which of W1, IN is wrong") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A small error of two large flows that cancel is no large one of the incomer.
+func TestBalanceOfImportAgainstExport(t *testing.T) {
+	x := newBusbar(1, 2)
+	x.load = [][meter.Phases]float64{{60_000, 60_000, 60_000}, {-55_000, -55_000, -55_000}}
+	x.base = []float64{60_000, 55_000}
+	x.moves, x.shown[0] = 0.01, [meter.Phases]float64{1.03, 1.03, 1.03}
+	x.run(0, 40)
+	if r := x.b.Judge(); r.Verdict != Green {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestBalanceAllocatesNothing(t *testing.T) {
 	x := newBusbar(1, 3)
 	x.run(0, 24*60)
