@@ -110,7 +110,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	outputs := a.buildBuses()
 	options := core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
-		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires,
+		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires, Serial: site.serial,
 		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs,
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
 		Alive: func() { a.notify("WATCHDOG=1") },

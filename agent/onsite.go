@@ -26,6 +26,7 @@ type Status struct {
 	Backlog int           `json:"backlog"`
 	Store   outbox.Health `json:"store"`
 	Buses   []poll.Stats  `json:"buses"`
+	Meters  []MeterView   `json:"meters"`
 	Counts  core.Counts   `json:"counts"`
 	Wear    Wear          `json:"wear"`
 }
@@ -38,7 +39,7 @@ func (a *Agent) Status(ctx context.Context) ([]byte, error) {
 	}
 	s := Status{
 		View: view, Version: Version, Boot: a.status.Boot, Since: a.status.Since, Uplink: a.link.State(),
-		Backlog: a.box.Backlog(), Store: a.box.Health(), Counts: a.loop.Counts(), Wear: a.wear(),
+		Backlog: a.box.Backlog(), Store: a.box.Health(), Counts: a.loop.Counts(), Wear: a.wear(), Meters: a.site.meters(),
 	}
 	if at := a.expires(); !at.IsZero() {
 		s.Expires = &at

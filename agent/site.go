@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,7 @@ type Site struct {
 	profiles map[string]*modbus.Profile
 	outputs  []outputOf
 	clients  map[string]*modbus.Client
+	sources  map[string]*modbus.Meter // by way; front ends have none
 
 	calibrations map[string]*spi.Calibration // of front ends, by meter
 	openSPI      spi.Opener                  // nil: the kernel's
@@ -62,7 +64,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 	if cfg == nil {
 		return nil, faults
 	}
-	s := &Site{Config: cfg, profiles: map[string]*modbus.Profile{}, clients: map[string]*modbus.Client{}, calibrations: map[string]*spi.Calibration{}}
+	s := &Site{Config: cfg, profiles: map[string]*modbus.Profile{}, clients: map[string]*modbus.Client{}, sources: map[string]*modbus.Meter{}, calibrations: map[string]*spi.Calibration{}}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, append(faults, configs.Fault{File: file, Message: err.Error()})
@@ -146,6 +148,7 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 		b := on(m.URL)
 		p := s.profiles[m.Profile]
 		source := modbus.NewMeterAs(b.client, p, setupOf(&w, &m))
+		s.sources[w.ID] = source
 		way := poll.Way{Way: w.ID, Every: m.Poll, Source: source, Point: core.MeterPoint(m.ID), Range: rangeOf(&w)}
 		if p.ReadsSlowly(w.Channel) {
 			way.Supply = source
@@ -158,6 +161,39 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 		}
 	}
 	return buses
+}
+
+// serial is the serial number of the meter of a way, empty until it is known.
+func (s *Site) serial(way int) string {
+	if m := s.sources[s.Config.Ways[way].ID]; m != nil {
+		return m.Serial()
+	}
+	return ""
+}
+
+// MeterView is a meter, for people on site.
+type MeterView struct {
+	ID      string   `json:"id"`
+	URL     string   `json:"url"`
+	Unit    int      `json:"unit"`
+	Profile string   `json:"profile"`
+	Serial  string   `json:"serial,omitempty"` // not there: not known
+	Ways    []string `json:"ways"`
+}
+
+// meters lists the meters with what they have said of themselves.
+func (s *Site) meters() (all []MeterView) {
+	for _, m := range s.Config.Meters {
+		v := MeterView{ID: m.ID, URL: m.URL, Unit: m.Unit, Profile: m.Profile, Ways: []string{}}
+		for i := range s.Config.Ways {
+			if s.Config.Ways[i].Meter == m.ID {
+				v.Ways = append(v.Ways, s.Config.Ways[i].ID)
+				v.Serial = cmp.Or(v.Serial, s.serial(i))
+			}
+		}
+		all = append(all, v)
+	}
+	return all
 }
 
 // busAt returns how the bus at url is spoken to, with time for the slowest meter

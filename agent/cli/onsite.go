@@ -86,8 +86,12 @@ type status struct {
 		Age                  float64 `json:"age_s"`
 		Amps                 [3]*float64
 	}
-	Buses []busStatus
-	Ways  []struct {
+	Buses  []busStatus
+	Meters []struct {
+		ID, Profile, Serial string
+		Ways                []string
+	}
+	Ways []struct {
 		Way  string
 		Amps [3]*float64
 		Age  float64 `json:"age_s"`
@@ -165,6 +169,10 @@ func (s *status) print(w io.Writer) {
 	}
 	for _, r := range s.Reports {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Group, r.Issuer, r.State, amps(r.Amps[0]), amps(r.Amps[1]), amps(r.Amps[2]), s.T.Sub(r.T).Round(time.Second))
+	}
+	fmt.Fprintln(t, "\nMETER\tPROFILE\tSERIAL NUMBER\tWAYS")
+	for _, m := range s.Meters {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", m.ID, m.Profile, cmp.Or(m.Serial, "-"), strings.Join(m.Ways, ", "))
 	}
 	s.printBuses(t)
 	s.printHealth(t)

@@ -73,9 +73,10 @@ type Options struct {
 	Status  message.Status // state, boot, since, version, config
 	Outbox  Outbox
 	Uplink  Retainer
-	Keys    message.Keys        // of issuers that sign
-	Link    func() uplink.State // how the session with the broker does; nil: nobody knows
-	Expires func() time.Time    // the end of the certificate's life; nil or zero: there is none
+	Keys    message.Keys         // of issuers that sign
+	Link    func() uplink.State  // how the session with the broker does; nil: nobody knows
+	Serial  func(way int) string // serial number of the meter of a way of the site file; nil: nobody knows
+	Expires func() time.Time     // the end of the certificate's life; nil or zero: there is none
 	Saver   Saver
 	Outputs map[string]Output // by group
 	Now     func() time.Duration
@@ -124,7 +125,8 @@ type Loop struct {
 	keptAt     time.Duration // windows
 	savedAt    time.Duration // state
 	comparedAt time.Duration
-	substance  []byte // of the state last saved
+	serials    []string // of the ways' meters, as last published
+	substance  []byte   // of the state last saved
 	clockWas   meter.Clock
 	steps      int // of the clock, that were logged
 	readings   chan meter.Reading

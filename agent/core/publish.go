@@ -15,14 +15,15 @@ import (
 // publish retains what changed since the last tick.
 func (l *Loop) publish(wall time.Time, clock meter.Clock) {
 	days, there := l.daysLeft(wall)
-	if s := clock.String(); s != l.status || days != l.days {
+	known := l.takeSerials()
+	if s := clock.String(); s != l.status || days != l.days || known {
 		l.status, l.days = s, days
 		l.Status.Clock = clock
 		if there {
 			l.Status.Expires, l.Status.Days = l.Expires(), days
 		}
 		l.Uplink.Retain(l.Topics.Status(), message.AppendStatus(nil, l.agent, &l.Status))
-		l.Uplink.Retain(l.Topics.Meta(), message.AppendMeta(nil, l.agent, Meta(l.Config)))
+		l.Uplink.Retain(l.Topics.Meta(), message.AppendMeta(nil, l.agent, l.meta()))
 	}
 	if !l.dirty {
 		return
@@ -40,11 +41,42 @@ func (l *Loop) retained() (state, groups []byte) {
 		message.AppendGroups(nil, l.agent, wall, l.groupStates())
 }
 
+// takeSerials looks what serial numbers the meters have said, and reports
+// whether one is news.
+func (l *Loop) takeSerials() (news bool) {
+	if l.Serial == nil {
+		return false
+	}
+	if l.serials == nil {
+		l.serials = make([]string, len(l.Config.Ways))
+	}
+	for i := range l.serials {
+		if s := l.Serial(i); s != l.serials[i] {
+			l.serials[i], news = s, true
+		}
+	}
+	return news
+}
+
+// meta is the site's description with what the meters say of themselves.
+func (l *Loop) meta() *message.Meta {
+	m := Meta(l.Config)
+	for i, s := range l.serials {
+		m.Ways[i].Meter.Serial = s
+	}
+	return m
+}
+
 // Meta describes the site's ways for the centre.
 func Meta(cfg *configs.Config) *message.Meta {
 	m := &message.Meta{Schema: "1"}
 	for _, w := range cfg.Ways {
-		way := message.MetaWay{ID: w.ID, Name: w.Name, Role: w.Role}
+		way := message.MetaWay{ID: w.ID, Name: w.Name, Role: w.Role, Meter: &message.MetaMeter{ID: w.Meter, Channel: w.Channel}}
+		for _, at := range cfg.Meters {
+			if at.ID == w.Meter {
+				way.Meter.Profile = at.Profile
+			}
+		}
 		for p, has := range configs.PhaseSet(w.Phases) {
 			if has {
 				way.Phases = append(way.Phases, message.MetaPhase{

@@ -144,6 +144,7 @@ func TestGoldens(t *testing.T) {
 			ID: "W3", Role: "feeder", Name: `High Street "north"`,
 			Phases:     []MetaPhase{{meter.L1, 300_000}, {meter.L3, 250_500}},
 			Thresholds: []MetaThreshold{{"i", "L1", "hi", 300_000}, {"v", "", "lo", 216_200}},
+			Meter:      &MetaMeter{"m3", "socomec-digiware", 2, "18440172"},
 		}}}),
 		"failsafe": AppendFailsafe(nil, agent, &FailsafeState{
 			T: instant, State: "FAILSAFE",

@@ -64,6 +64,14 @@ type MetaWay struct {
 	Role       string // feeder or incomer; empty for the transformer
 	Phases     []MetaPhase
 	Thresholds []MetaThreshold
+	Meter      *MetaMeter // nil: the transformer's sum
+}
+
+// MetaMeter says which meter measures a way.
+type MetaMeter struct {
+	ID, Profile string
+	Channel     int    // way of the device
+	Serial      string // empty: not known
 }
 
 // MetaPhase is a phase that is expected on a way, with its rating.
@@ -106,6 +114,14 @@ func AppendMeta(dst []byte, agent string, m *Meta) []byte {
 			w.decimal(p.Phase.String(), int64(p.Rating), tenths)
 		}
 		w.shut()
+		if m := way.Meter; m != nil {
+			w.open("meter")
+			w.text("id", m.ID)
+			w.text("profile", m.Profile)
+			w.integer("channel", int64(m.Channel))
+			w.known("serial", m.Serial)
+			w.shut()
+		}
 		w.openArray("thresholds")
 		for _, t := range way.Thresholds {
 			w.open("")

@@ -282,6 +282,8 @@ var schemas = []Schema{
 			has("units", named(text()), "by quantity"),
 			has("ways", list(object(aWay, has("name", text(), ""), has("role", orNull(known("feeder", "incomer")), "incomer: its meter measures the transformer, so that it is in no sum; null: the transformer"), has("phases", list(one("L1", "L2", "L3")), "that are expected"),
 				has("rating_a", named(number()), "A, by phase"),
+				may("meter", object(has("id", text(), ""), has("profile", text(), ""), has("channel", count(), "way of the device"),
+					has("serial", orNull(text()), "its serial number; null: not known")), "that measures it; absent: the transformer's sum"),
 				has("thresholds", list(object(has("quantity", text(), ""), has("phase", orNull(text()), ""), has("kind", text(), ""),
 					has("threshold", orNull(number()), "V, A, W, var or per cent"))), "of the alarms"))), ""))},
 	{"capacity", []string{"up/capacity"}, true, "How loaded each way is, and what it could still carry.", capacitySchema()},

@@ -166,6 +166,7 @@ func (m *Meter) getToKnow() (wrong string, err error) {
 		case err == nil && serial != m.known.serial:
 			m.client.log.Info("meter's serial number", "way", m.setup.Way, "unit", m.unit, "serial", serial, "before", m.known.serial)
 			m.known.serial = serial
+			m.serial.Store(&serial)
 		}
 	}
 	return m.checkRatios()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"lvagent/meter"
@@ -22,8 +23,9 @@ type Meter struct {
 	supply     supplyRound
 	ratios     []ratioRegister
 
-	known acquaintance
-	clock func() time.Duration // monotonic, for how old an acquaintance is
+	known  acquaintance
+	serial atomic.Pointer[string] // that of known, for others to read
+	clock  func() time.Duration   // monotonic, for how old an acquaintance is
 
 	shift uint16 // where the SunSpec model is
 	found bool
@@ -99,9 +101,14 @@ func (m *Meter) setGuards() {
 // Way returns the way that the meter measures.
 func (m *Meter) Way() string { return m.setup.Way }
 
-// Serial returns the meter's serial number, empty until it is known. Like Read
-// it belongs to the goroutine of the bus.
-func (m *Meter) Serial() string { return m.known.serial }
+// Serial returns the meter's serial number, empty until it is known. Any
+// goroutine may call it.
+func (m *Meter) Serial() string {
+	if s := m.serial.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
 
 // Read polls the meter. It sets every sample of r: to a value of this very
 // poll, or to Missing with the reason. It returns an error only when the
