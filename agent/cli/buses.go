@@ -19,7 +19,8 @@ type busStatus struct {
 type spread struct{ Half, Most99, Max time.Duration }
 
 func (s spread) String() string {
-	return fmt.Sprintf("%s\t%s\t%s", s.Half, s.Most99, s.Max.Round(100*time.Microsecond))
+	const step = 100 * time.Microsecond
+	return fmt.Sprintf("%s\t%s\t%s", s.Half.Round(step), s.Most99.Round(step), s.Max.Round(step))
 }
 
 // printBuses shows how the meters are read: how many polls were good, how late
