@@ -80,6 +80,10 @@ type status struct {
 			Since               time.Time
 		}
 	}
+	Topology []struct {
+		Way, State, By, Why string
+		Expires             time.Time
+	}
 	Reports []struct {
 		Group, Issuer, State string
 		T                    time.Time
@@ -179,6 +183,9 @@ func (s *status) print(w io.Writer) {
 	t.Flush() // to a writer whose failure shows by itself
 	for _, o := range s.Failsafe.Override {
 		fmt.Fprintf(w, "\noverride of %s: %s by %s (%s, %s) until %s\n", o.Target, o.Kind, o.By, o.Source, o.Why, o.Expires.Format(time.RFC3339))
+	}
+	for _, o := range s.Topology {
+		fmt.Fprintf(w, "\n%s is %s, by %s (%s) until %s\n", o.Way, o.State, o.By, o.Why, o.Expires.UTC().Format(time.RFC3339))
 	}
 	if len(s.Alarms) > 0 {
 		fmt.Fprintf(w, "\nalarms: %s\n", strings.Join(s.Alarms, ", "))

@@ -57,6 +57,7 @@ type View struct {
 	Health   json.RawMessage `json:"health"`
 	Alarms   []string        `json:"alarms"`
 	Shelved  []ShelfView     `json:"shelved,omitempty"`
+	Topology []Topology      `json:"topology,omitempty"` // not as usual
 	Ways     []WayView       `json:"ways"`
 	Reports  []ReportView    `json:"reports"` // of third parties
 }
@@ -84,6 +85,7 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 		v = View{Agent: l.agent, Time: l.Wall(), Clock: l.clockWas.String(), Alarms: []string{}}
 		v.Failsafe, v.Groups = l.retained()
 		v.Reports = l.reportViews()
+		v.Topology = append(v.Topology, l.topology.ways...)
 		v.Health = message.AppendHealth(nil, l.agent, v.Time, l.health.points)
 		for _, way := range append(l.feedIDs(), siteWay) {
 			active, shelved := l.alarms.list(l, way)

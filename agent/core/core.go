@@ -157,6 +157,7 @@ type Loop struct {
 	capacityAt time.Duration   // last published and kept
 	wiring     []*wiring.Check // by way
 	wiringAt   time.Duration   // last judged
+	topology   topology        // ways that are not supplied as usual
 	balance    *wiring.Balance // of the ways against the incomer; nil: there is none
 }
 
@@ -191,6 +192,7 @@ func New(o Options) *Loop {
 		l.outputs[i].want = g.Limit
 	}
 	l.resumeWindows(now, wall)
+	l.resumeTopology(now)
 	l.alarms.resume(l, now, wall)
 	l.dirty = true
 	l.clockWas = o.Clock().Clock
@@ -295,6 +297,7 @@ func (l *Loop) tick(now time.Duration) {
 		l.feedTransformer(l.transformer.Tick(now))
 	}
 	l.closePeriods(now, wall, clock)
+	l.tickTopology(now, wall, clock)
 	l.watchStore(wall)
 	l.watchLink(wall)
 	l.alarms.tick(l, now, wall)

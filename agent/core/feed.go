@@ -125,7 +125,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	}
 	l.alarms.tell(l, f.machine.Add(r, wall))
 	for p := range load.Frozen {
-		load.Frozen[p] = f.machine.Stands(alarm.FuseSuspected, meter.Phase(p))
+		load.Frozen[p] = l.frozen(i, meter.Phase(p))
 	}
 	id, stands := f.machine.Live()
 	sent := f.live.Add(r, wall, stands, id)
@@ -140,4 +140,11 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 		m := message.LiveReading{T: out.T, Before: out.Before, Alarm: out.Alarm, Reading: &out.Reading}
 		l.Outbox.Store(false, []outbox.Record{{Stream: message.LiveStream(f.id), At: out.T, Body: message.AppendLive(nil, l.agent, &m)}})
 	}
+}
+
+// frozen reports whether nothing may be raised on a phase of a way: a fuse is
+// suspected, or nobody knows what hangs on it.
+func (l *Loop) frozen(i int, p meter.Phase) bool {
+	_, abnormal := l.topologyOf(l.feeds[i].id)
+	return abnormal || l.feeds[i].machine.Stands(alarm.FuseSuspected, p)
 }

@@ -86,7 +86,7 @@ func (l *Loop) keepWindows(with []outbox.Record, now time.Duration) {
 		l.Outbox.Store(false, with)
 		return
 	}
-	l.Outbox.Store(false, with, outbox.Kept{Key: windowsKey, Value: body}, l.alarms.kept(l))
+	l.Outbox.Store(false, with, outbox.Kept{Key: windowsKey, Value: body}, l.alarms.kept(l), l.keptTopology())
 }
 
 // resumeWindows goes on with the periods that were open. What can't be used is

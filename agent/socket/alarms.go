@@ -23,14 +23,16 @@ type Ack struct {
 	By    string `json:"by"`
 }
 
-// Alarms is what the socket asks about alarms.
+// Alarms is what the socket asks about alarms, and about how ways are supplied.
 type Alarms interface {
+	Topology(context.Context, Topology) error
 	Shelve(context.Context, Shelve) error
 	Ack(context.Context, Ack) error
 }
 
 // serveAlarms adds the orders about alarms to mux.
 func serveAlarms(mux *http.ServeMux, a Alarms) {
+	serveTopology(mux, a)
 	mux.HandleFunc("POST /shelve", func(w http.ResponseWriter, r *http.Request) {
 		var o Shelve
 		if decode(w, r, "shelve", &o) {

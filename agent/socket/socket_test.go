@@ -22,6 +22,8 @@ type agent struct {
 	acked   Ack
 }
 
+func (a *agent) Topology(context.Context, Topology) error { return nil }
+
 func (a *agent) Shelve(_ context.Context, o Shelve) error {
 	if a.shelved = o; o.Alarm == "" {
 		return errors.New("shelve: no such alarm")

@@ -1,0 +1,131 @@
+package core
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lvagent/meter"
+)
+
+func backFed() Topology { return Topology{Way: "W1", State: "back-fed", By: "anna", Why: "joint"} }
+
+// A way that is back-fed is held, remarked and told of, until its time is over.
+func TestTopology(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(2 * time.Second)
+		r.beat()
+		r.limit("c1", `{"amps":10}`)
+		if err := r.loop.SetTopology(t.Context(), backFed(), 40*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		r.limit("c2", `"none"`)
+		r.pass(30 * time.Second)
+		if got := r.last(); got != 10_000 {
+			t.Errorf("limit %d, raised on a way that is back-fed", got)
+		}
+		if p := r.published().Points["topology/W1"]; p.Code != "MAP_INVALID" {
+			t.Errorf("%+v", p)
+		}
+		r.pass(75 * time.Minute)
+		if p := r.published().Points["topology/W1"]; p.State != "ok" {
+			t.Errorf("after its end %+v", p)
+		}
+		var flagged []bool
+		for _, rec := range r.records {
+			if rec.Stream == "hh/W1" {
+				flagged = append(flagged, bytes.Contains(rec.Body, []byte("MAP_INVALID")))
+			}
+		}
+		if len(flagged) != 2 || !flagged[0] || !flagged[1] {
+			t.Errorf("MAP_INVALID in %v", flagged)
+		}
+		r.beat()
+		r.pass(5 * time.Second)
+		if v, err := r.loop.View(t.Context()); err != nil || len(v.Topology) != 0 {
+			t.Errorf("%+v, %v", v.Topology, err)
+		}
+	})
+}
+
+// It ends when both clocks say so, whatever happened to either.
+func TestTopologyEndsLateRatherThanEarly(t *testing.T) {
+	tests := []struct {
+		name      string
+		passed    time.Duration // of the monotonic clock
+		stepped   time.Duration // of the wall clock besides
+		clock     meter.Clock
+		restarted bool // with everything from the last keeping, an hour in
+		ends      bool
+	}{
+		{"a second before", 8*time.Hour - time.Second, 0, meter.Synced, false, false},
+		{"at its end", 8 * time.Hour, 0, meter.Synced, false, true},
+		{"set forward", time.Hour, 24 * time.Hour, meter.Synced, false, false},
+		{"set back", 9 * time.Hour, -2 * time.Hour, meter.Synced, false, false},
+		{"set back, and nobody believes it", 9 * time.Hour, -2 * time.Hour, meter.Unsynced, false, true},
+		{"a day without the agent counts by one clock only", time.Hour, 24 * time.Hour, meter.Synced, true, false},
+		{"and by the other when it has run on", 7 * time.Hour, 24 * time.Hour, meter.Synced, true, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := stillRig(t, siteText, map[string][]byte{}, nil).loop
+				wall := l.Wall()
+				set := backFed()
+				set.Since, set.Expires, set.Left = wall, wall.Add(8*time.Hour), 8*time.Hour
+				l.topology.ways = []Topology{set}
+				l.applyTopology(0)
+				kept := map[string][]byte{}
+				now, begun := time.Duration(0), time.Duration(0)
+				if tt.restarted {
+					l.tickTopology(time.Hour, wall.Add(time.Hour), meter.Synced)
+					kept[topologyKey] = l.keptTopology().Value
+					l = stillRig(t, siteText, kept, nil).loop
+					begun = time.Hour
+				}
+				now += tt.passed
+				if !l.loads[0].Frozen[0] {
+					t.Fatal("raises are not held back")
+				}
+				l.tickTopology(now, wall.Add(begun+now+tt.stepped), tt.clock)
+				if _, stands := l.topologyOf("W1"); stands == tt.ends || l.loads[0].Frozen[0] == tt.ends {
+					t.Errorf("stands %v, frozen %v", stands, l.loads[0].Frozen[0])
+				}
+			})
+		})
+	}
+}
+
+func TestTopologyIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOf(t, incomerText, map[string][]byte{})
+		defer r.end()
+		for name, set := range map[string]func(*Topology, *time.Duration){
+			"unknown state": func(o *Topology, _ *time.Duration) { o.State = "odd" },
+			"no end":        func(_ *Topology, d *time.Duration) { *d = 0 },
+			"too long":      func(_ *Topology, d *time.Duration) { *d = mostTopology + 1 },
+			"nobody":        func(o *Topology, _ *time.Duration) { o.By = "" },
+			"no reason":     func(o *Topology, _ *time.Duration) { o.Why = "" },
+			"no way":        func(o *Topology, _ *time.Duration) { o.Way = "W9" },
+			"the incomer":   func(o *Topology, _ *time.Duration) { o.Way = "IN" },
+			"transformer":   func(o *Topology, _ *time.Duration) { o.Way = "TX" },
+		} {
+			o, d := backFed(), time.Hour
+			set(&o, &d)
+			if err := r.loop.SetTopology(t.Context(), o, d); err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		}
+		if err := r.loop.SetTopology(t.Context(), backFed(), time.Hour); err != nil {
+			t.Error(err)
+		}
+		o := backFed()
+		o.State = normalTopology
+		if err := r.loop.SetTopology(t.Context(), o, 0); err != nil || len(r.loop.topology.ways) != 0 {
+			t.Errorf("not ended by hand: %v", err)
+		}
+	})
+}
