@@ -118,7 +118,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	if a.edge != nil {
 		options.Live = a.edge
 		if a.edge != a.link {
-			options.Uplink = retainers{a.link, a.edge}
+			options.Uplink, options.Beside = retainers{a.link, a.edge}, a.edge.State
 		}
 	}
 	a.recorded(&options)

@@ -30,7 +30,13 @@ func (l *Loop) watchLink(wall time.Time) {
 	if l.Link != nil {
 		s := l.Link()
 		l.hold(uplinkSelftest, s.Selftest != "", wall)
-		l.hold(duplicateClient, s.Duplicate, wall)
+		duplicate := s.Duplicate
+		if l.Beside != nil {
+			b := l.Beside()
+			duplicate = duplicate || b.Duplicate
+			l.well("uplink/sparkplug", b.Connected || b.LastError == "", meter.HealthDegraded, "NOT_CONNECTED", b.LastError)
+		}
+		l.hold(duplicateClient, duplicate, wall)
 		l.well("uplink/session", s.Connected || s.LastError == "", meter.HealthFault, "NOT_CONNECTED", s.LastError)
 		l.well("uplink/selftest", s.Selftest == "", meter.HealthDegraded, uplinkSelftest, s.Selftest)
 	}

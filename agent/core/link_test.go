@@ -55,6 +55,13 @@ func TestConditionsOfTheLink(t *testing.T) {
 		check("not connected", "uplink/session", "NOT_CONNECTED", "30", duplicateClient, uplinkSelftest)
 		check("self-test", "uplink/selftest", uplinkSelftest, "30", duplicateClient, uplinkSelftest)
 		state = uplink.State{Connected: true}
+		beside := uplink.State{Duplicate: true, LastError: "EOF"}
+		if err := r.loop.Ask(t.Context(), func(l *Loop) { l.Beside = func() uplink.State { return beside } }); err != nil {
+			t.Fatal(err)
+		}
+		check("the session beside is thrown out", "uplink/sparkplug", "NOT_CONNECTED", "30", duplicateClient)
+		beside = uplink.State{Connected: true}
+		check("and is back", "uplink/sparkplug", "", "30")
 		expires = time.Now().Add(30*24*time.Hour - time.Minute)
 		check("less than 30 days", "uplink/certificate", certificateExpiring, "29", certificateExpiring)
 		expires = time.Now().Add(7*24*time.Hour - time.Minute)
