@@ -198,5 +198,8 @@ func TestAnEveningKeepsToTheSchemas(t *testing.T) {
 	text, _ := json.Marshal(c.seen) // a map of numbers always marshals
 	t.Logf("messages: %s", text)
 	slices.Sort(c.sizes)
+	if most := c.sizes[len(c.sizes)-1]; most > 1320 {
+		t.Errorf("a half-hour has %d octets on the wire, want at most 1320 (decision 7)", most)
+	}
 	t.Logf("half-hours with topic: %d, %d to %d octets, median %d", len(c.sizes), c.sizes[0], c.sizes[len(c.sizes)-1], c.sizes[len(c.sizes)/2])
 }
