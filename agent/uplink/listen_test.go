@@ -64,6 +64,8 @@ func TestEarEnds(t *testing.T) {
 	denied := startScript(t, &script{subscribed: 0x80})
 	deaf := freeAddress(t)
 	listen := func(ctx context.Context, broker string) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		e := Ear{Broker: broker, ClientID: "ear", Filters: []string{"#"}}
 		return e.Listen(ctx, func() {}, func(Inbound) {})
 	}
