@@ -425,7 +425,7 @@ func (r *run) supersede(match func(*Command) bool, groups []string) {
 func (r *run) finish(i int, stage Stage) {
 	c := r.s.Commands[i]
 	r.know(c.ID, "-", stage)
-	r.ack(Ack{ID: c.ID, Command: "limit", Stage: stage, Groups: c.Groups})
+	r.ack(Ack{ID: c.ID, Command: "limit", Stage: stage, Groups: c.Groups, Compensation: c.Compensation, Outcome: r.outcome(&c)})
 	r.s.Commands = slices.Delete(r.s.Commands, i, i+1)
 	r.ev.Store = true
 }

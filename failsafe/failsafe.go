@@ -276,6 +276,9 @@ type Ack struct {
 	Code    Code
 	Groups  []string // those concerned
 	Refused []string // targets that are not on this substation
+
+	Compensation string   // the centre's token, given back
+	Outcome      *Outcome // at the effect and at the end of a limit
 }
 
 // Stage is a rung of the ladder that a command climbs.
@@ -289,6 +292,7 @@ const (
 	Scheduled  Stage = "scheduled"
 	Active     Stage = "active"
 	Actuated   Stage = "actuated"
+	Effective  Stage = "effective" // seen in the currents; see [Outcome]
 	Completed  Stage = "completed"
 	Cancelled  Stage = "cancelled"
 	Superseded Stage = "superseded"

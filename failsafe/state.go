@@ -137,6 +137,11 @@ type Command struct {
 	Actuated     bool
 	Restored     bool          // carried over a restart: both clocks must agree on its end
 	Latest       time.Duration // of a restored one: it ends by then whatever the wall clock says
+
+	Noted     bool          // what it found when it began is in what follows
+	Effective time.Duration // from its start until its effect was seen; 0: not yet
+	Effects   []Effect
+	Withheld  int64 // from its groups before it began, mA x s
 }
 
 // Known is a command's id, kept so that nothing takes effect twice.
@@ -337,6 +342,7 @@ func (s State) clone() State {
 	s.Constraints = slices.Clone(s.Constraints)
 	for i := range s.Commands {
 		s.Commands[i].Groups = slices.Clone(s.Commands[i].Groups)
+		s.Commands[i].Effects = slices.Clone(s.Commands[i].Effects)
 	}
 	return s
 }

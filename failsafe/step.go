@@ -19,6 +19,9 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	s.Stopped = false
 	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws}
 	r.today = e.look(wall, in.Clock.Trusted() && !in.Suspect)
+	for i := range s.Groups {
+		r.was = append(r.was, s.Groups[i].Limit)
+	}
 	for _, h := range in.Heartbeats {
 		r.heartbeat(h)
 	}
@@ -47,6 +50,7 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 		r.feedback(f)
 	}
 	r.actuated()
+	r.observe()
 	s.Mono, s.Wall = r.now, wall
 	return s, r.set, r.ev, r.deadline()
 }
@@ -65,8 +69,9 @@ type run struct {
 	loads   []Load
 	draws   []Draw
 
-	entitled []entitlement // of each group
-	place    []int         // of each group when groups take turns; nil: not yet known
+	entitled []entitlement     // of each group
+	was      []meter.Milliamps // the groups' limits before this step
+	place    []int             // of each group when groups take turns; nil: not yet known
 
 	set []Setpoint
 	ev  Events

@@ -201,14 +201,37 @@ func (l *Loop) groupStates() []message.GroupState {
 
 // ackBody is one rung of a command's ladder as the centre reads it.
 func ackBody(agent string, a failsafe.Ack, t time.Time) []byte {
-	var detail struct {
-		Groups  []string `json:"groups,omitempty"`
-		Refused []string `json:"refused,omitempty"`
+	type phase struct {
+		Way    string   `json:"way"`
+		Phase  string   `json:"phase"`
+		Before *float64 `json:"before_a"`
+		Now    *float64 `json:"now_a"`
 	}
-	detail.Groups, detail.Refused = a.Groups, a.Refused
+	var detail struct {
+		Groups       []string `json:"groups,omitempty"`
+		Refused      []string `json:"refused,omitempty"`
+		Compensation string   `json:"compensation,omitempty"`
+		Took         float64  `json:"took_s,omitempty"`
+		Withheld     *int64   `json:"withheld_wh,omitempty"`
+		Phases       []phase  `json:"phases,omitempty"`
+	}
+	detail.Groups, detail.Refused, detail.Compensation = a.Groups, a.Refused, a.Compensation
+	if a.Outcome != nil {
+		detail.Took, detail.Withheld = a.Outcome.Took.Round(time.Second).Seconds(), &a.Outcome.Withheld
+		amps := func(i meter.Milliamps, known bool) *float64 {
+			if !known {
+				return nil
+			}
+			tenths := float64((i+50)/100) / 10
+			return &tenths
+		}
+		for _, p := range a.Outcome.Phases {
+			detail.Phases = append(detail.Phases, phase{p.Way, p.Phase.String(), amps(p.Before, p.Known), amps(p.Now, p.NowToo)})
+		}
+	}
 	extra, err := json.Marshal(detail)
 	if err != nil {
-		extra = nil // strings always marshal
+		extra = nil // what is in it always marshals
 	}
 	return message.AppendAck(nil, agent, &message.Ack{
 		ID: a.ID, Command: a.Command, Stage: message.Stage(a.Stage), Code: string(a.Code), T: t, Detail: extra})

@@ -238,6 +238,9 @@ func ackSchema() node {
 		has("detail", object(
 			may("text", text(), "why, for people"), may("groups", list(text()), "that it is for"),
 			may("refused", list(text()), "groups that it is not for"),
+			may("compensation", text(), "the centre's token, given back"),
+			may("took_s", number(), "from the start until the effect was seen"), may("withheld_wh", count(), "at most, at 230 V: an estimate"),
+			may("phases", list(object(has("way", text(), ""), has("phase", text(), ""), has("before_a", orNull(number()), "at the start"), has("now_a", orNull(number()), ""))), "what was seen"),
 			may("stream", text(), "of a resend"), may("g", count(), ""), may("from", count(), ""), may("to", count(), ""),
 			may("sent", count(), "records"), may("readings", count(), "of the flight recorder"), may("missing", missing, "what is not there any more"),
 		), "more"))
