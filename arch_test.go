@@ -23,13 +23,14 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/credentials", "agent/message", "agent/socket", "agent/survey", "agent/uplink", "agent/watch", "configs", "meter/modbus"},
+	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/socket", "agent/survey", "agent/uplink", "agent/watch", "configs", "failsafe", "meter/modbus"},
+	"agent/audit":              {"failsafe"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
 	"agent/survey":             {"configs", "meter", "meter/modbus"},
 	"agent/clock":              {"meter"},
-	"agent/core":               {"agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
+	"agent/core":               {"agent/audit", "agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
 	"agent/message":            {"meter"},
 	"agent/message/schematest": {"agent/message"},
 	"agent/ledger":             {"agent/message"},
@@ -65,7 +66,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

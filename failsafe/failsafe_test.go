@@ -91,6 +91,7 @@ func (x *site) step(in Inputs) {
 	if after, _ := Encode(x.s); string(before) != string(after) {
 		x.t.Fatal("Step changed the state it was given")
 	}
+	checkDecisions(x.t, x.e, x.s, next, in, set, ev)
 	if deadline <= x.now {
 		x.t.Fatalf("deadline %v is not after now %v", deadline, x.now)
 	}

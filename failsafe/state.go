@@ -25,6 +25,8 @@ type State struct {
 	// Floor is the latest wall time that was trusted, to a minute; the engine
 	// only keeps it. No earlier time is believed after a restart.
 	Floor time.Time
+	// Audit is the head of the audit chain; the engine only keeps it.
+	Audit AuditHead
 	// Stopped is set by Stop: the process ended in order and outputs were left
 	// at their rest state.
 	Stopped bool
@@ -235,7 +237,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 	bumpless := old.Stopped && clock.Trusted() && down >= 0 && down < e.cfg.Timers.Bumpless &&
 		old.Ever && old.Mono-old.Heard+down < e.cfg.Timers.HeartbeatTimeout
 	s.Tokens, s.Sequences = slices.Clone(old.Tokens), slices.Clone(old.Sequences)
-	s.Lost, s.Floor = old.Lost, old.Floor
+	s.Lost, s.Floor, s.Audit = old.Lost, old.Floor, old.Audit
 	if bumpless {
 		s.Ever, s.Heard = true, now-(old.Mono-old.Heard+down)
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,19 +29,9 @@ Of ways with few customers readings are kept for a short time only.`,
 			if !recorded || way == "" {
 				return errors.New("export: say --recorder and --way")
 			}
-			begin, end := time.Time{}, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-			for _, x := range []struct {
-				text string
-				into *time.Time
-			}{{from, &begin}, {to, &end}} {
-				if x.text == "" {
-					continue
-				}
-				t, err := time.Parse(time.RFC3339, x.text)
-				if err != nil {
-					return fmt.Errorf("export: %q is no time like 2026-11-24T17:00:00Z", x.text)
-				}
-				*x.into = t
+			begin, end, err := span("export", from, to)
+			if err != nil {
+				return err
 			}
 			cfg, _, _ := configs.Load(p.config)
 			if cfg == nil {

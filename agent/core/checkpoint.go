@@ -47,6 +47,7 @@ const heatStep = 50_000_000
 func substance(s failsafe.State) []byte {
 	s.Mono, s.Wall, s.Floor, s.Heard, s.Beats, s.Tokens = 0, time.Time{}, time.Time{}, 0, nil, nil
 	s.Rotated, s.Accounted = 0, 0
+	s.Audit = failsafe.AuditHead{} // kept with each record
 	groups := s.Groups
 	s.Groups = make([]failsafe.GroupState, len(groups))
 	for i, g := range groups {

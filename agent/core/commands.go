@@ -74,6 +74,7 @@ func (l *Loop) take(in uplink.Inbound) {
 
 func (l *Loop) refuse(c *message.Command, code message.Code, why string) {
 	wall := l.Wall()
+	l.recordRefusal(c.Name, string(code), c.ID)
 	r := message.Rejection{ID: c.ID, Command: c.Name, Code: code, Detail: why}
 	ack := r.Ack(wall)
 	l.Log.Warn("command refused", "command", c.ID, "name", c.Name, "code", string(code), "why", why)

@@ -143,6 +143,7 @@ type Loop struct {
 
 	reports  map[string]reported // by group
 	refusals allowance
+	audit    auditor
 	rejected atomic.Uint64
 
 	falseBeats atomic.Uint64
@@ -252,6 +253,7 @@ func (l *Loop) Saved(version uint64) {
 // Run decides until ctx ends, then brings the outputs to rest.
 func (l *Loop) Run(ctx context.Context) error {
 	l.closePeriods(l.Now(), l.Wall(), l.Clock().Clock) // before the first reading: its time needs a label
+	l.resumeAudit(l.Now(), l.Wall())
 	l.save()
 	l.step(failsafe.Inputs{})
 	l.actuate()
@@ -307,6 +309,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.tickWiring(now)
 	l.takeHealth(wall)
 	l.watchHealth(now, wall)
+	l.tickAudit(now, wall, false)
 	l.step(failsafe.Inputs{})
 	l.refresh(now)
 	l.checkpoint(now)
@@ -321,10 +324,11 @@ func (l *Loop) step(in failsafe.Inputs) {
 	now, wall := l.Now(), l.Wall()
 	c := l.Clock()
 	in.Loads, in.Clock, in.Suspect = l.loads, c.Clock, c.Suspect
-	before := len(l.State.Commands)
+	before := l.State
 	state, set, ev, deadline := l.Engine.Step(l.State, in, now, wall)
 	l.State, l.deadline = state, deadline
-	if ev.Store || len(state.Commands) != before {
+	recorded := l.recordStep(before, in, set, ev, now, wall)
+	if recorded || ev.Store || len(state.Commands) != len(before.Commands) {
 		l.save()
 	}
 	for _, s := range set {

@@ -122,7 +122,7 @@ func stillRig(t *testing.T, site string, kept map[string][]byte, passed *time.Du
 	engine := failsafe.NewEngine(cfg.Engine([32]byte{}))
 	r.loop = New(Options{
 		Config: cfg, Topics: message.NewTopics(cfg.Uplink.Prefix, "S1"), Engine: engine,
-		State: engine.New(0, wall(), false), Status: message.Status{State: message.Online}, Outbox: r, Uplink: r, Saver: r,
+		State: engine.New(0, wall(), false), Status: message.Status{State: message.Online, Boot: "b1", Version: "dev", Config: "sha256:0"}, Outbox: r, Uplink: r, Saver: r,
 		Outputs: map[string]Output{"G1": func(g string, limit meter.Milliamps) bool {
 			r.told = append(r.told, limit)
 			if !r.mute {

@@ -36,6 +36,7 @@ func (a *allowance) take(now time.Duration) bool {
 // turnDown answers a message that is no command, or not its issuer's.
 func (l *Loop) turnDown(r *message.Rejection) {
 	l.rejected.Add(1)
+	l.recordRefusal(r.Command, string(r.Code), r.ID)
 	if !r.Answered() {
 		l.noteHeartbeats(nil, []failsafe.RefusedHeartbeat{{Code: failsafe.Code(r.Code)}})
 		return

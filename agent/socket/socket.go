@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -52,6 +53,9 @@ type Agent interface {
 	// Ledger returns what became of each period of a UTC day, of one way or of all
 	// where way is empty, as a JSON object.
 	Ledger(ctx context.Context, way string, day time.Time) ([]byte, error)
+	// Audit returns a page of stored audit records, from number from on, as a JSON
+	// object.
+	Audit(ctx context.Context, from uint64) ([]byte, error)
 	// Override carries out a local override.
 	Override(context.Context, Override) (Answer, error)
 }
@@ -86,6 +90,15 @@ func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 			return
 		}
 		body, err := a.Ledger(r.Context(), r.PathValue("way"), day)
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("GET /audit/{from}", func(w http.ResponseWriter, r *http.Request) {
+		from, err := strconv.ParseUint(r.PathValue("from"), 10, 64)
+		if err != nil {
+			http.Error(w, "audit: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		body, err := a.Audit(r.Context(), from)
 		reply(w, json.RawMessage(body), err)
 	})
 	mux.HandleFunc("POST /override", func(w http.ResponseWriter, r *http.Request) {

@@ -46,6 +46,10 @@ func (a *agent) Ledger(_ context.Context, way string, day time.Time) ([]byte, er
 	return fmt.Appendf(nil, `{"way":%q,"day":%q}`, way, day.Format(time.DateOnly)), nil
 }
 
+func (a *agent) Audit(_ context.Context, from uint64) ([]byte, error) {
+	return fmt.Appendf(nil, `{"records":[],"next":%d}`, from), nil
+}
+
 func (a *agent) Override(_ context.Context, o Override) (Answer, error) {
 	a.got = o
 	if o.By == "" {
