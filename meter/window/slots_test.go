@@ -66,6 +66,7 @@ func TestWithoutADateNothingIsLost(t *testing.T) {
 			}
 			longest := w.slots.length
 			advance(synced, meter.Synced)
+			w.closeUpTo(int64(synced)) // whatever grace a boundary just before has
 			w.integrate(floorMilli(int64(synced)))
 			return w, longest
 		}
