@@ -95,12 +95,13 @@ type Meter struct {
 
 // Way is one LV way.
 type Way struct {
-	ID     string    `mapstructure:"id" doc:"Name of the way in topics and records."`
-	Name   string    `mapstructure:"name" doc:"What people call it."`
-	Meter  string    `mapstructure:"meter" doc:"Id of the meter that measures it."`
-	Role   string    `mapstructure:"role" doc:"feeder: it leads to customers. incomer: its meter measures the transformer itself, between it and the busbar; the readings of TX are then its, and the sum of the ways while it is silent. At most one; no group may hang on it. Default feeder."`
-	Rating PhaseAmps `mapstructure:"rating_a" doc:"Sustained rating in A: one number, or {L1: …, L2: …, L3: …}. Default of an incomer what site.firm_kva allows."`
-	Phases []string  `mapstructure:"phases" doc:"The phases that the way has. Default all three."`
+	ID           string    `mapstructure:"id" doc:"Name of the way in topics and records."`
+	Name         string    `mapstructure:"name" doc:"What people call it."`
+	Meter        string    `mapstructure:"meter" doc:"Id of the meter that measures it."`
+	Role         string    `mapstructure:"role" doc:"feeder: it leads to customers. incomer: its meter measures the transformer itself, between it and the busbar; the readings of TX are then its, and the sum of the ways while it is silent. At most one; no group may hang on it. Default feeder."`
+	Rating       PhaseAmps `mapstructure:"rating_a" doc:"Sustained rating in A: one number, or {L1: …, L2: …, L3: …}. Default of an incomer what site.firm_kva allows."`
+	FailsafeMode string    `mapstructure:"failsafe_mode" doc:"What holds when the centre is lost. profile: the groups' failsafe limits. headroom: what was in force then, while the way is measured and below 80 % of its rating; after that the failsafe limits, and nothing above what was in force. Default profile."`
+	Phases       []string  `mapstructure:"phases" doc:"The phases that the way has. Default all three."`
 
 	Generation string     `mapstructure:"generation" doc:"none: nothing on the way ever feeds in. some: it may, also at night. unknown: by day it may. For lvagent wiring. Default unknown."`
 	Sustained  SeasonAmps `mapstructure:"sustained_a" doc:"Sustained rating by season in A, where it is not the rating."`

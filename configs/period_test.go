@@ -48,3 +48,17 @@ func TestFaultsOfAFailsafeProfile(t *testing.T) {
 		})
 	}
 }
+
+func TestFailsafeMode(t *testing.T) {
+	c, _, faults := Parse("site.yaml", []byte(strings.Replace(good, "rating_a: 300}", "rating_a: 300, failsafe_mode: headroom}", 1)))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	if e := c.Engine([32]byte{}); !e.Ways[0].Headroom || e.Ways[1].Headroom {
+		t.Errorf("ways %+v", e.Ways)
+	}
+	_, _, faults = Parse("site.yaml", []byte(strings.Replace(good, "rating_a: 300}", "rating_a: 300, failsafe_mode: free}", 1)))
+	if len(faults) != 1 || !strings.Contains(faults[0].String(), `ways[0].failsafe_mode: must be profile or headroom, not "free"`) {
+		t.Errorf("faults = %q", faults)
+	}
+}

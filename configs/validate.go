@@ -37,6 +37,9 @@ func (c *Config) complete(s *Source) {
 	}
 	for i := range c.Ways {
 		w := &c.Ways[i]
+		if w.FailsafeMode == "" {
+			w.FailsafeMode = "profile"
+		}
 		if len(w.Phases) == 0 {
 			w.Phases = []string{"L1", "L2", "L3"}
 		}
@@ -159,6 +162,7 @@ func (c *Config) validateMeters(s *Source) {
 		default:
 			taken[input{w.Meter, w.Channel}] = w.ID
 		}
+		s.oneOf(at+".failsafe_mode", w.FailsafeMode, "profile", "headroom")
 		w.validateWiring(s, at)
 		if slices.ContainsFunc(c.Meters, func(m Meter) bool { return m.ID == w.Meter && IsSPI(m.URL) }) {
 			w.wiredToSPI(s, at)
@@ -468,7 +472,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 		if w.IsIncomer() {
 			continue // what it measures is TX
 		}
-		way := failsafe.Way{ID: w.ID}
+		way := failsafe.Way{ID: w.ID, Headroom: w.FailsafeMode == "headroom"}
 		for p, a := range w.Rating {
 			way.Rating[p] = meter.Milliamps(Milli(a))
 		}

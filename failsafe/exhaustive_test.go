@@ -20,7 +20,15 @@ import (
 // (a phase that is only a little above its target, the pause between two steps
 // up of a cap).
 func TestEveryReachableState(t *testing.T) {
-	cfg := smallWorld()
+	t.Run("profile", func(t *testing.T) { everyReachableState(t, smallWorld(), 0) })
+	t.Run("headroom", func(t *testing.T) {
+		cfg := smallWorld()
+		cfg.Ways[0].Headroom = true
+		everyReachableState(t, cfg, 30_000) // of more, those with the shortest histories
+	})
+}
+
+func everyReachableState(t *testing.T, cfg Config, most int) {
 	e := NewEngine(cfg)
 	start := e.New(tick, epoch.Add(tick), false)
 	w := &world{t: t, e: e, seen: map[uint64]bool{}, seed: maphash.MakeSeed()}
@@ -30,6 +38,9 @@ func TestEveryReachableState(t *testing.T) {
 		w.queue[n] = State{} // no longer needed
 		if t.Failed() {
 			return
+		}
+		if most > 0 && n == most {
+			w.queue = w.queue[:n]
 		}
 		if testing.Short() && n == 5000 {
 			t.Logf("%d states looked at, of more; without -short all", n)
@@ -137,9 +148,14 @@ func (w *world) key(s *State) uint64 {
 		age(x.Since)
 		flag(x.Statement)
 		flag(x.Waiting)
+		flag(x.Kept)
+		flag(x.Headroom)
 	}
 	for _, g := range s.Groups {
 		number(int64(g.Limit))
+		if s.Ways[0].Kept {
+			number(int64(g.From))
+		}
 		b = append(b, g.Rule...)
 		age(g.Raised)
 		number(int64(g.Actuation))
@@ -292,8 +308,14 @@ func (w *world) check(before, after State, set []Setpoint, ev Events, in Inputs)
 			fail("%s went from %d to %d, told %+v", g.ID, old.Limit, g.Limit, sp)
 		case g.Limit > old.Limit && !ev.Store:
 			fail("%s was raised to %d and the state is not to be stored", g.ID, g.Limit)
-		case way.State.restricted() && g.Limit > c.Failsafe:
+		case way.State.restricted() && g.Limit > c.Failsafe && !way.Headroom:
 			fail("%s at %d in %v, failsafe limit %d", g.ID, g.Limit, way.State, c.Failsafe)
+		case way.Kept && g.Limit > g.From:
+			fail("%s at %d, above the %d that was in force at the loss", g.ID, g.Limit, g.From)
+		case way.Headroom && (after.Mono-after.Constraints[i].Good > cfg.Timers.Blind || after.Constraints[i].Load >= 800):
+			fail("headroom is kept with a phase at %d, measured at %v", after.Constraints[i].Load, after.Constraints[i].Good)
+		case was.Kept && way.State == was.State && way.Headroom && !was.Headroom, way.Headroom && !way.Kept, way.Kept && !way.State.restricted():
+			fail("headroom came back in %v: %+v, %+v", way.State, was, way)
 		case g.Limit > old.Limit && in.Loads[0].Quality[i] != meter.Good:
 			fail("%s was raised to %d on a phase that is not measured", g.ID, g.Limit)
 		case g.Limit > old.Limit && in.Loads[0].I[i] > cfg.Ways[0].Rating[i]:

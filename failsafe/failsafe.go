@@ -47,6 +47,9 @@ type Config struct {
 type Way struct {
 	ID     string
 	Rating [meter.Phases]meter.Milliamps
+	// Headroom: when the centre is lost, what was in force goes on as a ceiling
+	// while the way is measured and lightly loaded. Else: the profile at once.
+	Headroom bool
 }
 
 // Group is a set of charge points that one output limits.
@@ -69,6 +72,8 @@ type Timers struct {
 	HeartbeatTimeout time.Duration // silence that means the centre is lost
 	Stable           time.Duration // how long heartbeats must be back before a raise
 	Beats, OfBeats   int           // of the last OfBeats expected heartbeats, Beats must have come
+	StableMost       time.Duration // Stable doubles with each loss soon after another, up to this
+	FlapForget       time.Duration // losses that far apart are not soon
 	Init             time.Duration // after a start without centre and statement: failsafe
 	EntrySpread      time.Duration // longest ramp down to the failsafe limit; 0: at once
 	RestorePeriod    time.Duration // ramp from nothing to the rating where there is headroom
@@ -90,6 +95,8 @@ func DefaultTimers() Timers {
 		HeartbeatPeriod:  30 * time.Second,
 		HeartbeatTimeout: 120 * time.Second,
 		Stable:           60 * time.Second,
+		StableMost:       15 * time.Minute,
+		FlapForget:       time.Hour,
 		Beats:            3,
 		OfBeats:          4,
 		Init:             120 * time.Second,

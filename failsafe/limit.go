@@ -64,7 +64,12 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 	}
 	if w.State.restricted() {
 		limit, why := r.profile(g, &r.today), RuleFailsafe
-		if w.State == Failsafe && w.RampEnd > r.now {
+		switch ceiling := r.s.Groups[g].From; {
+		case w.Headroom:
+			limit, why = ceiling, RuleHeadroom
+		case w.Kept && ceiling < limit:
+			limit, why = ceiling, RuleHeadroom
+		case w.State == Failsafe && w.RampEnd > r.now:
 			limit, why = r.entry(g, w, limit)
 		}
 		if limit < most {

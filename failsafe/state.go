@@ -77,6 +77,13 @@ type WayState struct {
 	Waiting   bool          // the condition NO_STATEMENT is raised
 	RampEnd   time.Duration // of the entry ramp; 0: none
 	RampStart time.Duration
+
+	Kept     bool // the limits at the loss (From) are a ceiling until the centre is back
+	Headroom bool // and all that applies
+	// Flaps counts losses of the centre, each soon after the one before; LostAt
+	// is the last, 0 for none.
+	Flaps  int
+	LostAt time.Duration
 }
 
 // GroupState is the limit of one group and what its actuator made of it.
@@ -84,9 +91,9 @@ type GroupState struct {
 	ID        string
 	Limit     meter.Milliamps // in force, per phase
 	Rule      Rule
-	Source    string // the command's id, where a command decides
-	From      meter.Milliamps
-	Raised    time.Duration // when the limit was last raised, or could have been
+	Source    string          // the command's id, where a command decides
+	From      meter.Milliamps // Limit when the centre was lost
+	Raised    time.Duration   // when the limit was last raised, or could have been
 	Actuation Actuation
 	Feedback  meter.Milliamps
 	Answered  time.Duration // when the actuator last answered
@@ -121,6 +128,7 @@ const (
 	RuleUnmeasured Rule = "not measured for a minute: failsafe limit"
 	RuleProtection Rule = "overload protection"
 	RuleOverride   Rule = "override"
+	RuleHeadroom   Rule = "what was in force when the centre was lost"
 )
 
 // Command is a limit that was accepted.
@@ -252,12 +260,17 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 			continue
 		}
 		was := old.Ways[o]
+		w.Flaps = was.Flaps
+		if was.LostAt != 0 {
+			w.LostAt = was.LostAt + shift
+		}
 		switch was.State {
 		case Failsafe, Probation:
 			w.State, w.Cause, w.SinceWall = Failsafe, was.Cause, was.SinceWall
 			if was.State == Probation {
 				w.Cause = HeartbeatLost
 			}
+			w.Kept = was.Kept // what goes beyond the profile is not carried over
 		case Free, Limited, Restoring:
 			if bumpless {
 				w.State, w.Cause, w.SinceWall, w.Statement = was.State, Resumed, was.SinceWall, was.Statement
@@ -277,6 +290,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		} else {
 			g.Limit = min(was.Limit, e.profile(i, &today))
 		}
+		g.From = was.From
 		g.Capped, g.Cap, g.Paused, g.PausedAt = was.Capped, was.Cap, was.Paused, was.PausedAt+shift
 		g.Withheld, g.Owed = was.Withheld, was.Owed
 		if was.Switched != 0 {

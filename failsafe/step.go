@@ -43,6 +43,7 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	r.expire()
 	r.authority()
 	r.constraints()
+	r.headroom()
 	r.protect()
 	r.limits()
 	r.settle()
@@ -160,7 +161,7 @@ func (r *run) authority() {
 			switch {
 			case !alive:
 				r.enter(i, Failsafe, HeartbeatLost)
-			case r.now-w.Since < r.cfg.Timers.Stable || !r.steady(w.Since):
+			case r.now-w.Since < r.Stable(w, r.now) || !r.steady(w.Since):
 			case w.Statement:
 				r.release(i, StatementHeard)
 			case !w.Waiting:
@@ -171,6 +172,21 @@ func (r *run) authority() {
 	}
 }
 
+// Stable is how long the centre must be back at way w before a limit may rise:
+// twice as long with each loss that came soon after another. Entering failsafe
+// is never delayed by it.
+func (e *Engine) Stable(w *WayState, now time.Duration) time.Duration {
+	t := &e.cfg.Timers
+	d := t.Stable
+	if now-w.LostAt >= t.FlapForget {
+		return d
+	}
+	for n := 0; n < w.Flaps && d < t.StableMost; n++ {
+		d = min(2*d, t.StableMost)
+	}
+	return d
+}
+
 // enter puts way i into a restricted state. What the centre said before is no
 // statement any more.
 func (r *run) enter(i int, to Authority, why Cause) {
@@ -179,12 +195,20 @@ func (r *run) enter(i int, to Authority, why Cause) {
 	if to == Failsafe {
 		w.Statement, w.Source = false, ""
 		w.RampStart, w.RampEnd = 0, 0
+		if from != Init {
+			if w.Flaps++; w.LostAt == 0 || r.now-w.LostAt >= r.cfg.Timers.FlapForget {
+				w.Flaps = 0
+			}
+			w.LostAt = r.now
+		}
 		if !from.restricted() {
+			for _, g := range r.groups[i] {
+				r.s.Groups[g].From = r.s.Groups[g].Limit
+			}
+			w.Kept = r.cfg.Ways[i].Headroom
+			w.Headroom = w.Kept
 			if spread := r.draw("entry", r.cfg.Timers.EntrySpread); spread > 0 {
 				w.RampStart, w.RampEnd = r.now, r.now+spread
-				for _, g := range r.groups[i] {
-					r.s.Groups[g].From = r.s.Groups[g].Limit
-				}
 			}
 		}
 	}
@@ -203,6 +227,7 @@ func (r *run) release(i int, why Cause) {
 		r.s.Groups[g].Raised = start
 	}
 	w.RampStart, w.RampEnd = 0, 0
+	w.Kept, w.Headroom = false, false
 	r.move(i, Restoring, why)
 }
 
@@ -284,7 +309,7 @@ func (r *run) deadline() time.Duration {
 		case Init:
 			at(w.Since + t.Init)
 		case Probation:
-			at(w.Since + t.Stable)
+			at(w.Since + r.Stable(w, r.now))
 		case Restoring:
 			at(r.now + time.Second)
 		}

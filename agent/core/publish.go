@@ -148,16 +148,17 @@ func (l *Loop) deciding(way string) (rule, source string) {
 // ends says what would end the state of a way.
 func (l *Loop) ends(w *failsafe.WayState) string {
 	f := l.Config.Failsafe
+	stable := l.Engine.Stable(w, l.State.Mono)
 	switch w.State {
 	case failsafe.Init:
 		return fmt.Sprintf("a heartbeat and a limit or \"none\" from the centre; FAILSAFE %s after the start", f.Init)
 	case failsafe.Failsafe:
-		return fmt.Sprintf("heartbeats for %s, then a limit or \"none\" from the centre", f.Stable)
+		return fmt.Sprintf("heartbeats for %s, then a limit or \"none\" from the centre", stable)
 	case failsafe.Probation:
 		if w.Statement {
-			return fmt.Sprintf("heartbeats for %s in all", f.Stable)
+			return fmt.Sprintf("heartbeats for %s in all", stable)
 		}
-		return fmt.Sprintf("heartbeats for %s in all and a limit or \"none\" from the centre", f.Stable)
+		return fmt.Sprintf("heartbeats for %s in all and a limit or \"none\" from the centre", stable)
 	case failsafe.Restoring:
 		return "the limit reaching what is permitted"
 	case failsafe.Limited:
