@@ -150,7 +150,6 @@ func (r *run) feedback(f Feedback) {
 	if f.OK && f.Told != gs.Limit {
 		return // the answer to an older setpoint; the newer one's is to come
 	}
-	was := gs.Actuation
 	switch {
 	case !f.OK:
 		gs.Actuation = Unreached
@@ -166,17 +165,29 @@ func (r *run) feedback(f Feedback) {
 	if f.OK {
 		gs.Feedback, gs.Answered = f.Limit, r.now
 	}
+	// What was told is remembered: a new setpoint in between makes the actuation
+	// Pending, and the end must be told all the same.
+	now := gs.Actuation
+	if now != Unreached && now != Permissive {
+		now = Unknown
+	}
+	if now == gs.Fault {
+		return
+	}
 	for _, c := range []struct {
 		state Actuation
 		kind  string
 	}{{Unreached, "ACTUATOR_UNREACHED"}, {Permissive, "ACTUATOR_PERMISSIVE"}} {
-		if bad := gs.Actuation == c.state; bad != (was == c.state) {
-			edge := meter.Clear
-			if bad {
-				edge = meter.Raise
-			}
-			r.ev.Conditions = append(r.ev.Conditions, Condition{
-				Way: r.cfg.Groups[g].Way, Group: gs.ID, Kind: c.kind, Edge: edge})
+		edge := meter.Raise
+		switch c.state {
+		case gs.Fault:
+			edge = meter.Clear
+		case now:
+		default:
+			continue
 		}
+		r.ev.Conditions = append(r.ev.Conditions, Condition{
+			Way: r.cfg.Groups[g].Way, Group: gs.ID, Kind: c.kind, Edge: edge})
 	}
+	gs.Fault = now
 }

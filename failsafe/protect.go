@@ -193,11 +193,9 @@ func (r *run) settled(c *Constraint) bool { return c.Shed == 0 || c.Good >= c.Sh
 
 // controlled reports whether group g does what it is told, as far as anybody
 // knows. One that does not is load like any other (a failed or permissive
-// actuator): it is told its share all the same, but nobody counts on it.
-func (r *run) controlled(g int) bool {
-	a := r.s.Groups[g].Actuation
-	return a != Unreached && a != Permissive
-}
+// actuator): it is told something all the same, but nobody counts on it until it was read back
+// right: a new setpoint alone does not make it obey.
+func (r *run) controlled(g int) bool { return r.s.Groups[g].Fault == Unknown }
 
 // draw is what group g is reckoned to draw on phase p: as measured, or else as
 // much as it may.

@@ -131,3 +131,50 @@ func TestRestoreSpread(t *testing.T) {
 		t.Errorf("limit after it = %d, want the rating", got)
 	}
 }
+
+// An actuator that disobeys on a phase that is short is told one thing until it
+// obeys: each new setpoint would put off the answer that says so.
+func TestAnActuatorThatDisobeysIsToldOneThing(t *testing.T) {
+	x := newSite(t, testConfig())
+	x.free()
+	x.load = 350_000
+	x.run(4*s, true)
+	told := x.group("G1").Limit
+	answer := func(limit meter.Milliamps) {
+		x.now += s
+		x.step(Inputs{Feedback: []Feedback{{Group: "G1", Told: x.group("G1").Limit, Limit: limit, OK: true}}})
+	}
+	answer(96_000)
+	answer(96_000)
+	if g := x.group("G1"); g.Fault != Permissive {
+		t.Fatalf("read back 96 A of %d: %v", told, g.Actuation)
+	}
+	x.all = Events{}
+	changes := 0
+	was := x.group("G1").Limit
+	for range 60 {
+		answer(96_000)
+		if now := x.group("G1").Limit; now != was {
+			changes, was = changes+1, now
+		}
+	}
+	if changes > 1 {
+		t.Errorf("told %d times anew in a minute", changes)
+	}
+	x.load = 200_000
+	for range 3 {
+		answer(x.group("G1").Limit)
+	}
+	if g := x.group("G1"); g.Fault != Unknown {
+		t.Errorf("it obeys now: %v, %v", g.Actuation, g.Fault)
+	}
+	cleared := 0
+	for _, c := range x.all.Conditions {
+		if c.Kind == "ACTUATOR_PERMISSIVE" && c.Edge == meter.Clear {
+			cleared++
+		}
+	}
+	if cleared != 1 {
+		t.Errorf("the end was told %d times", cleared)
+	}
+}

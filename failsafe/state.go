@@ -95,6 +95,7 @@ type GroupState struct {
 	From      meter.Milliamps // Limit when the centre was lost
 	Raised    time.Duration   // when the limit was last raised, or could have been
 	Actuation Actuation
+	Fault     Actuation // Unreached or Permissive, which was told, until an answer was right; Unknown: none
 	Feedback  meter.Milliamps
 	Answered  time.Duration // when the actuator last answered
 	Capped    bool          // by protection, at Cap
