@@ -39,7 +39,7 @@ var below = map[string][]string{
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
 	"agent/sparkplug":          {"agent/message", "agent/uplink/sparkplugpb", "meter"},
-	"agent/watch":              {"agent/message"},
+	"agent/watch":              {"agent/message", "agent/sparkplug", "agent/uplink/sparkplugpb"},
 	"agent/uplink":             {"agent/message", "agent/sparkplug", "meter"},
 	"agent/uplink/sparkplugpb": {},
 	"buffer":                   {},

@@ -24,6 +24,7 @@ import (
 // look is what somebody wants to see.
 type look struct {
 	broker, agent, prefix, id string
+	payload                   string
 	passwordFile              string
 	files                     credentials.Files
 	since                     string
@@ -41,10 +42,15 @@ each message of the agents: what it says with units, how old it is, and what its
 number says: missing before it, here before. Alarms and failsafe states are
 coloured on a terminal (not with NO_COLOR set). Ctrl-C ends it, with a count.
 
+Sparkplug B is decoded too, of any edge node: births, deaths, values with their
+quality, what is historical, and gaps in seq. A node's births are not retained;
+until the next one types and aliases are not known.
+
 What the broker has retained comes first. With --since what is older is left out.
 A lost connection is made again; what was published meanwhile is seen as missing.`,
 		Example: `  lvagent watch --broker tcp://127.0.0.1:1883
   lvagent watch --broker tls://broker.example:8883 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key --agent EPN-E1234
+  lvagent watch --broker tcp://127.0.0.1:1883 --payload sparkplug --commands
   lvagent watch --broker tcp://127.0.0.1 --json | jq 'select(.sequence=="skips")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,6 +61,7 @@ A lost connection is made again; what was published meanwhile is seen as missing
 	f.StringVar(&l.broker, "broker", "", "the broker, tcp://host:1883 or tls://host:8883, with user where it wants one")
 	f.StringVar(&l.agent, "agent", "", "one agent only")
 	f.StringVar(&l.prefix, "prefix", message.DefaultPrefix, "template of the topics, as in the agents' site files")
+	f.StringVar(&l.payload, "payload", "both", "what to show: json, sparkplug or both")
 	f.StringVar(&l.id, "client-id", "", "client id (default lvagent-watch- and chance)")
 	f.StringVar(&l.passwordFile, "password-file", "", "file with the password of the user in --broker")
 	f.StringVar(&l.files.CA, "tls-ca", "", "who vouches for the broker (default: the system's)")
@@ -81,7 +88,11 @@ func (l *look) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if _, err := l.files.Client(); err != nil {
 		return err
 	}
-	ear := uplink.Ear{ClientID: l.id, TLS: l.files.Client, Filters: watch.Filters(l.prefix, l.agent, l.commands)}
+	of, ok := map[string]watch.Contract{"json": watch.JSON, "sparkplug": watch.Sparkplug, "both": watch.Both}[l.payload]
+	if !ok {
+		return fmt.Errorf("--payload %q: none of json, sparkplug, both", l.payload)
+	}
+	ear := uplink.Ear{ClientID: l.id, TLS: l.files.Client, Filters: watch.Filters(of, l.prefix, l.agent, l.commands)}
 	if ear.Broker, err = l.address(); err != nil {
 		return err
 	}
@@ -110,7 +121,10 @@ func (l *look) run(ctx context.Context, stdout, stderr io.Writer) error {
 func (l *look) listen(ctx context.Context, ear *uplink.Ear, p *printer, stderr io.Writer) error {
 	connected := false
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
-		err := ear.Listen(ctx, func() {
+		err := ear.Listen(ctx, func(refused []string) {
+			for _, f := range refused {
+				fmt.Fprintf(stderr, "the broker does not let us hear %s\n", f)
+			}
 			if connected {
 				fmt.Fprintln(stderr, "connected again")
 			}

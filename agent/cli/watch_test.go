@@ -13,7 +13,9 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"lvagent/agent/sparkplug"
 	"lvagent/hwtest/bench"
+	"lvagent/meter"
 )
 
 // screen keeps what a command prints, for tests that look while it runs.
@@ -150,6 +152,48 @@ func TestWatchJSON(t *testing.T) {
 	}
 }
 
+// Sparkplug is decoded beside JSON, or alone, and its commands when asked for.
+func TestWatchSparkplug(t *testing.T) {
+	broker, err := bench.StartBroker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	out, errs, end := watching(t, "--broker", "tcp://"+broker.Addr(), "--agent", "S1", "--payload", "sparkplug", "--commands")
+	publish := publisher(t, broker.Addr())
+	publish("spBv1.0/STATE/scada", `{"online":true,"timestamp":1795541404250}`, true)
+	out.await(t, "sparkplug host scada online") // retained or not: the subscription is there
+	node := sparkplug.New(sparkplug.Config{Group: "EPN", Node: "S1", Version: "1.0", Heartbeat: time.Hour,
+		Ways: []sparkplug.Way{{ID: "W1", Phases: [3]bool{true, true, true}}}}, sparkplug.State{}, time.Now())
+	node.Connect()
+	publish("lv/v1/S1/up/status", `{"state":"online"}`, true)
+	publish("spBv1.0/EPN/NDATA/S2", "\x18\x00", false)
+	for _, m := range node.Births(time.Now(), 0) {
+		publish(m.Topic, string(m.Payload), false)
+	}
+	reading := meter.Reading{Way: "W1"}
+	reading.Phase[1].V = meter.Sample[meter.Millivolts]{Value: 239_500, Quality: meter.Good}
+	node.Reading(&reading, time.Now(), 0)
+	for _, m := range node.Changes(time.Now(), 0) {
+		publish(m.Topic, string(m.Payload), false)
+	}
+	publish("spBv1.0/EPN/DCMD/S1/W1", "\x12\x10\x0a\x0eGroup/G1/Limit", false)
+	publish("spBv1.0/EPN/NDEATH/S1", string(node.Death().Payload), false)
+	out.await(t, "node gone, bdSeq 0")
+	if code := end(); code != 0 {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	for _, want := range []string{"S1 sparkplug node born, bdSeq 0", "S1 sparkplug device born W1", "device W1: L2/V 239.5 V", "seq #2\n",
+		"command to device W1: Group/G1/Limit"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out.String(), "S2") || strings.Contains(out.String(), "status") {
+		t.Errorf("another node, or JSON, is shown:\n%s", out)
+	}
+}
+
 func TestWatchIsRefused(t *testing.T) {
 	folder := t.TempDir()
 	empty := filepath.Join(folder, "empty.pem")
@@ -166,6 +210,7 @@ func TestWatchIsRefused(t *testing.T) {
 		{"nobody there", []string{"--broker", "tcp://127.0.0.1:1"}, 1, "connect to tcp://127.0.0.1:1"},
 		{"no URL", []string{"--broker", "127.0.0.1"}, 1, "scheme is none of tcp, tls"},
 		{"an agent that cannot be", []string{"--broker", "tcp://127.0.0.1:1", "--agent", "+"}, 1, `--agent "+"`},
+		{"a contract that is none", []string{"--broker", "tcp://127.0.0.1:1", "--payload", "xml"}, 1, `--payload "xml"`},
 		{"since when", []string{"--broker", "tcp://127.0.0.1:1", "--since", "yesterday"}, 1, `--since "yesterday"`},
 		{"password of nobody", []string{"--broker", "tcp://127.0.0.1:1", "--password-file", empty}, 1, "names no user"},
 		{"authority without a certificate", []string{"--broker", "tls://127.0.0.1:1", "--tls-ca", filepath.Join(folder, "none.pem")}, 1, "read ca: open"},

@@ -60,7 +60,7 @@ func (n *Node) Command(topic string, payload []byte, retained bool, wall time.Ti
 	} else if topic != n.topic("NCMD", "") {
 		return nil, false, errOutside
 	}
-	p, err := sparkplugpb.Parse(payload)
+	p, err := sparkplugpb.Parse(payload, sparkplugpb.Command)
 	if err != nil {
 		return nil, false, err
 	}

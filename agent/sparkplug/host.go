@@ -14,7 +14,7 @@ type host struct {
 	at     int64 // the newest timestamp that counted
 }
 
-func (h *host) topic() string { return namespace + "STATE/" + h.id }
+func (h *host) topic() string { return Namespace + "STATE/" + h.id }
 
 // mostState is the most octets of a host's state; it has two fields.
 const mostState = 1024

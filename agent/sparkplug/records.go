@@ -69,10 +69,10 @@ func (n *Node) Record(r *Record, wall time.Time) Message {
 func recordName(kind string) string {
 	for _, name := range recordNames {
 		if name == kind {
-			return recordsPrefix + kind
+			return RecordsPrefix + kind
 		}
 	}
-	return recordsPrefix + "other"
+	return RecordsPrefix + "other"
 }
 
 // halfHour is the record of a period as metrics. Their time is the period's end.
@@ -157,7 +157,7 @@ func alarmEdge(d *device, way string, r *Record, late bool) []sample {
 		return nil
 	}
 	sealed := message.Seal(nil, r.Body, r.Stream, r.N, r.G)
-	all := []sample{{metric: d.find(eventName), value: text(a.T, string(sealed))}}
+	all := []sample{{metric: d.find(EventName), value: text(a.T, string(sealed))}}
 	m := d.find(alarmName(way, a.ID))
 	if m == nil || m.kind != typeBoolean {
 		return all

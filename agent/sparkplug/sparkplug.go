@@ -97,11 +97,11 @@ func New(cfg Config, kept State, wall time.Time) *Node {
 	return n
 }
 
-// namespace is the first level of every topic (6.1).
-const namespace = "spBv1.0/"
+// Namespace is the first level of every topic (6.1).
+const Namespace = "spBv1.0/"
 
 func (n *Node) topic(kind, device string) string {
-	t := namespace + n.cfg.Group + "/" + kind + "/" + n.cfg.Node
+	t := Namespace + n.cfg.Group + "/" + kind + "/" + n.cfg.Node
 	if device != "" {
 		t += "/" + device
 	}
@@ -259,10 +259,10 @@ const (
 	refusedName   = "Commands/Refused"
 	backlogName   = "Backlog"
 	activeName    = "Alarms/Active"
-	eventName     = "Alarms/Event"
+	EventName     = "Alarms/Event"
 	stateName     = "Failsafe/State"
 	clockName     = "Clock"
-	recordsPrefix = "Records/"
+	RecordsPrefix = "Records/"
 )
 
 // recordNames are the streams of the agent as a whole that have a metric of
@@ -281,9 +281,9 @@ func (n *Node) itself() *device {
 	d.add(metric{name: heartbeatName, kind: typeUInt64})
 	d.add(metric{name: refusedName, kind: typeUInt64, value: zero})
 	d.add(metric{name: activeName, kind: typeString})
-	d.add(metric{name: eventName, kind: typeString, event: true})
+	d.add(metric{name: EventName, kind: typeString, event: true})
 	for _, name := range recordNames {
-		d.add(metric{name: recordsPrefix + name, kind: typeString, event: true})
+		d.add(metric{name: RecordsPrefix + name, kind: typeString, event: true})
 	}
 	return d
 }
@@ -326,7 +326,7 @@ func (n *Node) way(w *Way) *device {
 		d.add(metric{name: alarmName(w.ID, id), kind: typeBoolean})
 	}
 	d.add(metric{name: activeName, kind: typeString})
-	d.add(metric{name: eventName, kind: typeString, event: true})
+	d.add(metric{name: EventName, kind: typeString, event: true})
 	for _, g := range w.Groups {
 		prefix := groupPrefix + g + "/"
 		d.add(metric{name: prefix + "Limit", kind: typeFloat})

@@ -45,7 +45,7 @@ func born(t testing.TB, cfg Config) *Node {
 
 func parse(t testing.TB, m Message) *sparkplugpb.Payload {
 	t.Helper()
-	p, err := sparkplugpb.Parse(m.Payload)
+	p, err := sparkplugpb.Parse(m.Payload, sparkplugpb.Publication)
 	if err != nil {
 		t.Fatalf("%s: %v", m.Topic, err)
 	}
@@ -173,7 +173,7 @@ type session struct {
 
 func (s *session) hear(all []Message) {
 	for _, m := range all {
-		p, err := sparkplugpb.Parse(m.Payload)
+		p, err := sparkplugpb.Parse(m.Payload, sparkplugpb.Publication)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func TestAnySession(t *testing.T) {
 		}
 		reconnect := func(rt *rapid.T) {
 			n.Lost()
-			will, err := sparkplugpb.Parse(n.Connect().Payload)
+			will, err := sparkplugpb.Parse(n.Connect().Payload, sparkplugpb.Publication)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -590,7 +590,7 @@ func TestCommands(t *testing.T) {
 		{"release false", dcmd, order(boolean("Group/G1/Release", false)), false, "scada-1", false, "", errNotTrue},
 		{"heartbeat", ncmd, order(counter(7)), false, "scada-1", false, "beat", nil},
 		{"heartbeat below nothing", ncmd, order(counter(1<<64 - 1)), false, "scada-1", false, "", errNoCounter},
-		{"too large", ncmd, make([]byte, sparkplugpb.MaxPayload+1), false, "scada-1", false, "", sparkplugpb.ErrTooLarge},
+		{"too large", ncmd, make([]byte, sparkplugpb.Command.Octets+1), false, "scada-1", false, "", sparkplugpb.ErrTooLarge},
 		{"one of two is wrong", dcmd, order(float("Group/G9/Limit", 16), float("Group/G1/Limit", 6)), false, "scada-1", false, `{"amps":6}`, errNotHere},
 	}
 	for _, tt := range tests {
@@ -709,7 +709,7 @@ func FuzzCommand(f *testing.F) {
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
 		n := born(t, config())
 		cmds, _, _ := n.Command(topic, payload, false, t0)
-		if len(cmds) > sparkplugpb.MaxMetrics {
+		if len(cmds) > sparkplugpb.Command.Metrics {
 			t.Fatalf("%d commands", len(cmds))
 		}
 		for _, c := range cmds {

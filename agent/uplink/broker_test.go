@@ -142,6 +142,7 @@ func (b *broker) cut(id string) bool {
 type script struct {
 	log
 	addr       string
+	denied     string                            // a filter that is refused
 	subscribed byte                              // code of each SUBACK
 	puback     func(*packets.PublishPacket) bool // nil: always
 	hangUp     bool                              // after the SUBACK
@@ -244,8 +245,12 @@ func (s *script) answer(conn net.Conn, packet packets.ControlPacket) error {
 	case *packets.SubscribePacket:
 		a := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
 		a.MessageID = p.MessageID
-		for range p.Topics {
-			a.ReturnCodes = append(a.ReturnCodes, s.subscribed)
+		for _, topic := range p.Topics {
+			code := s.subscribed
+			if topic == s.denied {
+				code = 0x80
+			}
+			a.ReturnCodes = append(a.ReturnCodes, code)
 		}
 		if err := a.Write(conn); err != nil || s.hangUp {
 			return io.EOF

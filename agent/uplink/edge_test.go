@@ -103,7 +103,7 @@ func count(all []string, kind string) (n int) {
 
 func bdSeqOf(t *testing.T, payload []byte) uint64 {
 	t.Helper()
-	p, err := sparkplugpb.Parse(payload)
+	p, err := sparkplugpb.Parse(payload, sparkplugpb.Publication)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,11 @@ type Ear struct {
 	Filters  []string
 }
 
-// Listen connects, subscribes, says so, and hands over each message until ctx
-// ends (nil) or the connection does. Hear may wait: then the broker does. It is
+// Listen connects, subscribes, says so and which filters the broker refused, if
+// not all, and hands over each message until ctx ends (nil) or the connection
+// does. Hear may wait: then the broker does. It is
 // called by one goroutine at a time, and no more once Listen has returned.
-func (e *Ear) Listen(ctx context.Context, subscribed func(), hear func(Inbound)) error {
+func (e *Ear) Listen(ctx context.Context, subscribed func(refused []string), hear func(Inbound)) error {
 	cfg := Config{Brokers: []string{e.Broker}, TLS: e.TLS}
 	cfg.defaults()
 	broker, err := parseBroker(e.Broker)
@@ -84,10 +85,11 @@ func (e *Ear) Listen(ctx context.Context, subscribed func(), hear func(Inbound))
 		return fmt.Errorf("connect to %s: %w", broker.Redacted(), err)
 	}
 	defer client.Disconnect(100)
-	if err := e.subscribe(ctx, client, cfg.ConnectTimeout); err != nil {
+	refused, err := e.subscribe(ctx, client, cfg.ConnectTimeout)
+	if err != nil {
 		return err
 	}
-	subscribed()
+	subscribed(refused)
 	select {
 	case <-ctx.Done():
 		return nil
@@ -96,7 +98,7 @@ func (e *Ear) Listen(ctx context.Context, subscribed func(), hear func(Inbound))
 	}
 }
 
-func (e *Ear) subscribe(ctx context.Context, client mqtt.Client, most time.Duration) error {
+func (e *Ear) subscribe(ctx context.Context, client mqtt.Client, most time.Duration) (refused []string, err error) {
 	filters := map[string]byte{}
 	for _, f := range e.Filters {
 		filters[f] = 1
@@ -107,20 +109,23 @@ func (e *Ear) subscribe(ctx context.Context, client mqtt.Client, most time.Durat
 	select {
 	case <-token.Done():
 	case <-ctx.Done():
-		return nil
+		return nil, nil
 	case <-patience.C:
-		return fmt.Errorf("subscribe to %q: %w in %s", e.Filters, errNoSuback, most)
+		return nil, fmt.Errorf("subscribe to %q: %w in %s", e.Filters, errNoSuback, most)
 	}
 	if err := token.Error(); err != nil {
-		return fmt.Errorf("subscribe to %q: %w", e.Filters, err)
+		return nil, fmt.Errorf("subscribe to %q: %w", e.Filters, err)
 	}
 	codes := token.(*mqtt.SubscribeToken).Result()
-	for f := range filters {
+	for _, f := range e.Filters {
 		if code, ok := codes[f]; !ok || code > granted {
-			return fmt.Errorf("subscribe to %s: %w: code 0x%02x", f, errNotGranted, code)
+			refused = append(refused, f)
 		}
 	}
-	return nil
+	if len(refused) == len(e.Filters) {
+		return nil, fmt.Errorf("subscribe to %q: %w", e.Filters, errNotGranted)
+	}
+	return refused, nil
 }
 
 func parseBroker(raw string) (*url.URL, error) {

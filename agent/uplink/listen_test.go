@@ -28,7 +28,7 @@ func TestEar(t *testing.T) {
 	ended := make(chan error, 1)
 	e := Ear{Broker: "tcp://" + b.addr, ClientID: "ear", Filters: []string{"lv/v1/+/up/#", "lv/v1/_all/cmd/heartbeat"}}
 	go func() {
-		ended <- e.Listen(t.Context(), func() { close(subscribed) }, func(in Inbound) {
+		ended <- e.Listen(t.Context(), func([]string) { close(subscribed) }, func(in Inbound) {
 			mu.Lock()
 			got = append(got, in)
 			mu.Unlock()
@@ -67,7 +67,7 @@ func TestEarEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		e := Ear{Broker: broker, ClientID: "ear", Filters: []string{"#"}}
-		return e.Listen(ctx, func() {}, func(Inbound) {})
+		return e.Listen(ctx, func([]string) {}, func(Inbound) {})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -89,5 +89,19 @@ func TestEarEnds(t *testing.T) {
 	defer cancel()
 	if err := listen(ctx, "tcp://"+b.addr); err != nil {
 		t.Errorf("end by time: %v", err)
+	}
+}
+
+// Who may hear a part hears it, and learns what not.
+func TestEarHearsWhatItMay(t *testing.T) {
+	broker := startScript(t, &script{denied: "spBv1.0/#"})
+	ctx, cancel := context.WithCancel(t.Context())
+	var got []string
+	e := Ear{Broker: "tcp://" + broker.addr, ClientID: "ear", Filters: []string{"lv/v1/+/up/#", "spBv1.0/#"}}
+	if err := e.Listen(ctx, func(refused []string) { got = refused; cancel() }, func(Inbound) {}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0] != "spBv1.0/#" {
+		t.Errorf("refused %q, want that of Sparkplug alone", got)
 	}
 }

@@ -2,10 +2,13 @@
 // other end of the broker: one line a message, with units, how late it is, and
 // what its number says about the ones before it.
 //
+// It reads the JSON contract, and Sparkplug B of any node.
+//
 // It trusts nothing that it reads: whatever a payload holds, there is a line, it
 // is short, and it moves no terminal. It does not connect (agent/uplink), it does
 // not hold messages to their schemas (agent/message/schematest), and it keeps no
-// more than the last number of each stream, of so many streams.
+// more than the last number of each stream and what each node declared, of so
+// many.
 //
 // Requirements: R2 (a gap is seen), R3 (alarms), R11 (what became of a command).
 package watch
@@ -55,13 +58,16 @@ type Line struct {
 	Tone     Tone
 	At       time.Time // when it was due; zero: it does not say
 	Stream   string
-	Number   Number // of a stored record
+	Number   Number // of a stored record, or in a Sparkplug node's sequence
+
+	payload []byte // as JSON, where the message itself is none
 }
 
 // Watcher reads messages. Its zero value is not ready: see [New].
 type Watcher struct {
 	before, after string // of the agent's id in a topic
 	streams       *streams
+	nodes         nodes
 	Counts        Counts
 }
 
@@ -71,15 +77,35 @@ type Counts struct{ Messages, Unreadable, Again, Missing, Filled uint64 }
 // New returns a watcher of agents whose topics begin as the template says.
 func New(prefixTemplate string) *Watcher {
 	before, after, _ := strings.Cut(strings.TrimSuffix(prefixTemplate, "/"), "{agent}")
-	return &Watcher{before: before, after: after, streams: newStreams(mostStreams)}
+	return &Watcher{before: before, after: after, streams: newStreams(mostStreams), nodes: nodes{all: map[nodeKey]*node{}}}
 }
+
+// Contract is what a filter is of.
+type Contract uint8
+
+// Contracts.
+const (
+	JSON Contract = 1 << iota
+	Sparkplug
+	Both = JSON | Sparkplug
+)
 
 // Filters returns the topic filters for one agent, or for all where the id is
 // empty, and with commands those for what the centre says too.
-func Filters(prefixTemplate, agent string, commands bool) []string {
+func Filters(of Contract, prefixTemplate, agent string, commands bool) (filters []string) {
 	if agent == "" {
 		agent = "+"
 	}
+	if of&JSON != 0 {
+		filters = jsonFilters(prefixTemplate, agent, commands)
+	}
+	if of&Sparkplug != 0 {
+		filters = append(filters, sparkplugFilters(agent, commands)...)
+	}
+	return filters
+}
+
+func jsonFilters(prefixTemplate, agent string, commands bool) []string {
 	prefix := strings.TrimSuffix(strings.ReplaceAll(prefixTemplate, "{agent}", agent), "/")
 	filters := []string{prefix + "/up/#"}
 	if commands {
@@ -96,7 +122,11 @@ func Filters(prefixTemplate, agent string, commands bool) []string {
 // Take reads a message.
 func (w *Watcher) Take(m Message) Line {
 	w.Counts.Messages++
-	l := Line{Arrived: m.Arrived, Retained: m.Retained, Agent: w.agent(m.Topic)}
+	l := Line{Arrived: m.Arrived, Retained: m.Retained}
+	if w.takeSparkplug(m, &l) {
+		return l
+	}
+	l.Agent = w.agent(m.Topic)
 	s, ok := message.SchemaOf(m.Topic)
 	switch {
 	case !ok:
@@ -107,10 +137,8 @@ func (w *Watcher) Take(m Message) Line {
 		return l
 	}
 	l.Kind = s.Name
-	d := json.NewDecoder(bytes.NewReader(m.Payload))
-	d.UseNumber()
 	var o object
-	if err := d.Decode(&o); err != nil || o == nil {
+	if err := unmarshal(m.Payload, &o); err != nil || o == nil {
 		w.Counts.Unreadable++
 		l.Text, l.Tone = fmt.Sprintf("%s: no JSON object, %d octets: %s", title(s.Name), len(m.Payload), clean(string(m.Payload[:min(len(m.Payload), 80)]), 60)), Warn
 		return l
@@ -133,6 +161,13 @@ func (w *Watcher) Take(m Message) Line {
 		l.Text += "; carried over from a store that broke"
 	}
 	return l
+}
+
+// unmarshal reads JSON with its numbers as they are written.
+func unmarshal(text []byte, o *object) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	return d.Decode(o)
 }
 
 const corrupt = "corrupt"
@@ -242,7 +277,10 @@ func (l *Line) JSON(m Message) ([]byte, error) {
 			out.From, out.To = l.Number.From, l.Number.To
 		}
 	}
-	if json.Valid(m.Payload) {
+	switch {
+	case l.payload != nil:
+		out.Payload = l.payload
+	case json.Valid(m.Payload):
 		out.Payload = m.Payload
 	}
 	text, err := json.Marshal(out)

@@ -176,7 +176,7 @@ func TestFiltersAndAgents(t *testing.T) {
 		{"r/lv-{agent}-x/y/", "", true, []string{"r/lv-+-x/y/up/#", "r/lv-+-x/y/cmd/#"}, "r/lv-E1-x/y/up/gap", "E1"},
 		{"site7", "", false, []string{"site7/up/#"}, "site7/up/gap", ""},
 	} {
-		if got := Filters(tt.prefix, tt.agent, tt.commands); fmt.Sprint(got) != fmt.Sprint(tt.filters) {
+		if got := Filters(JSON, tt.prefix, tt.agent, tt.commands); fmt.Sprint(got) != fmt.Sprint(tt.filters) {
 			t.Errorf("filters of %s = %v, want %v", tt.prefix, got, tt.filters)
 		}
 		if got := New(tt.prefix).agent(tt.topic); got != tt.want {
@@ -201,6 +201,11 @@ func FuzzTake(f *testing.F) {
 	}
 	f.Add("lv/v1/a/cmd/limit", []byte(`{"a":"\u001b","limit":[[{}]]}`), false)
 	f.Add("lv/v1/\x1b/up/hh/W1", []byte(`{"s":"x","n":1e400,"g":-1,"end":"9999-99-99T00:00:00Z","coverage":1e308}`), false)
+	e := newEdge(f, new(bytes.Buffer))
+	for _, m := range append(e.node.Births(arrived, 0), e.node.Death(), e.stored("hh/W3", "halfhour.json", 1, arrived)) {
+		f.Add(m.Topic, m.Payload, false)
+	}
+	f.Add("spBv1.0/STATE/h", []byte(`{"online":true,"timestamp":1e400}`), true)
 	w := New(message.DefaultPrefix)
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, retained bool) {
 		m := Message{Topic: topic, Payload: payload, Retained: retained, Arrived: arrived}

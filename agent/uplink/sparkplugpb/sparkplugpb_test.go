@@ -46,19 +46,19 @@ func body(text []byte) []byte { return text[max(bytes.Index(text, []byte("\npack
 
 func TestParseIsBounded(t *testing.T) {
 	many := new(Payload)
-	for range MaxMetrics + 1 {
+	for range Command.Metrics + 1 {
 		many.Metrics = append(many.Metrics, new(Metric))
 	}
 	b, err := Append(nil, many)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, payload := range map[string][]byte{"metrics": b, "octets": make([]byte, MaxPayload+1)} {
-		if _, err := Parse(payload); !errors.Is(err, ErrTooLarge) {
+	for name, payload := range map[string][]byte{"metrics": b, "octets": make([]byte, Command.Octets+1)} {
+		if _, err := Parse(payload, Command); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too many %s: %v", name, err)
 		}
 	}
-	if _, err := Parse([]byte{0xff}); err == nil {
+	if _, err := Parse([]byte{0xff}, Publication); err == nil {
 		t.Error("garbage was read")
 	}
 }
