@@ -44,6 +44,12 @@ var below = map[string][]string{
 	"agent/uplink/sparkplugpb": {},
 	"buffer":                   {},
 	"configs":                  {"failsafe", "meter", "meter/alarm", "meter/loading"},
+	"dnp3":                     {"dnp3/app", "dnp3/link", "dnp3/transport"},
+	"dnp3/app":                 {},
+	"dnp3/dnp3net":             {"dnp3"},
+	"dnp3/dnp3test":            {},
+	"dnp3/link":                {},
+	"dnp3/transport":           {},
 	"failsafe":                 {"meter"},
 	"failsafe/relay/relaytest": {"failsafe/relay", "meter"},
 	"failsafe/relay":           {"failsafe", "meter"},
@@ -66,7 +72,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 
