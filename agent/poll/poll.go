@@ -9,8 +9,8 @@
 // believed any more.
 //
 // What waits is served in this order, one request of it at a time: outputs,
-// readings that are asked for again, the ways whose tick has come, and what
-// meters say of the supply at their slow period.
+// readings that are asked for again, the ways whose tick has come, what meters
+// say of the supply at their slow period, and errands.
 //
 // It does not know registers (meter/modbus), it does not average
 // (meter/window), and it does not decide on outputs (failsafe).
@@ -146,6 +146,7 @@ type Bus struct {
 
 	mu      sync.Mutex
 	jobs    []*waitingJob
+	errands []*waitingErrand
 	stopped bool
 	wake    chan struct{}
 
@@ -286,6 +287,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		if !b.up && b.cfg.Now() >= b.retryAt {
 			continue // a job lost the link: connect first
 		}
+		b.expireErrands()
 		if !b.work() {
 			b.sleep(ctx, timer)
 		}
@@ -310,7 +312,7 @@ func (b *Bus) work() bool {
 		b.askSupply(w)
 		return true
 	}
-	return false
+	return b.runErrand()
 }
 
 // firstTick is the first tick at or after now; ticks lie whole periods from
@@ -352,6 +354,7 @@ func (b *Bus) sleep(ctx context.Context, timer *time.Timer) {
 			at = min(at, w.supplyDue)
 		}
 	}
+	at = min(at, b.errandAt())
 	var timed <-chan time.Time
 	if at != math.MaxInt64 {
 		timer.Reset(at - b.cfg.Now())
@@ -464,13 +467,16 @@ func (b *Bus) tellJobs() {
 // stop refuses further jobs, tells those that wait and closes the link.
 func (b *Bus) stop() error {
 	b.mu.Lock()
-	jobs := b.jobs
-	b.jobs, b.stopped = nil, true
+	jobs, errands := b.jobs, b.errands
+	b.jobs, b.errands, b.stopped = nil, nil, true
 	b.mu.Unlock()
 	for _, j := range jobs {
 		if j.Down != nil {
 			j.Down(ErrStopped)
 		}
+	}
+	for _, e := range errands {
+		e.Over(ErrStopped)
 	}
 	b.up = false
 	b.count.up.Store(false)

@@ -9,11 +9,17 @@ type SDM630 struct {
 	N          float64
 }
 
+// DemandPeriod is the holding register of an SDM630's demand period in minutes, a
+// 32-bit float.
+const DemandPeriod uint16 = 0x0002
+
 // SetSDM630 makes unit an SDM630 that shows r.
 func (s *Server) SetSDM630(unit uint8, r SDM630) { s.Unit(unit).SetSDM630(r) }
 
 // SetSDM630 makes the unit an SDM630 that shows r. All of it changes at one
-// instant. The registers are input registers, 32-bit floats, high word first.
+// instant. The registers are input registers, 32-bit floats, high word first. Its
+// holding registers are those of a new meter: a demand period of 60 minutes and the
+// code of its kind.
 func (u *Unit) SetSDM630(r SDM630) {
 	u.Update(func(im *Image) {
 		for i := range 3 {
@@ -29,6 +35,10 @@ func (u *Unit) SetSDM630(r SDM630) {
 		setFloat(im.Input, 0x46, 50)
 		for _, addr := range []uint16{0x48, 0x4a, 0xea, 0xec, 0xee, 0xf0, 0xf2, 0xf4} {
 			setFloat(im.Input, addr, 0)
+		}
+		if _, set := im.Holding[DemandPeriod]; !set {
+			setFloat(im.Holding, DemandPeriod, 60)
+			im.Holding[0xfc02] = 0x0070
 		}
 	})
 }

@@ -163,6 +163,14 @@ func (c *Client) WriteHolding(unit uint8, addr, value uint16) error {
 	return err
 }
 
+// WriteRegisters writes holding registers of unit from addr on (function 16). The
+// reply repeats where they are and how many, and not what was written: read it
+// back.
+func (c *Client) WriteRegisters(unit uint8, addr uint16, words []uint16) error {
+	_, err := c.call(request{op: writeRegisters, unit: unit, addr: addr, n: uint16(min(len(words), 1<<15)), words: words})
+	return err
+}
+
 // WriteCoil writes one coil of unit (function 5).
 func (c *Client) WriteCoil(unit uint8, addr uint16, on bool) error {
 	_, err := c.call(request{op: writeCoil, unit: unit, addr: addr, n: 1, on: on})
@@ -175,7 +183,7 @@ func (c *Client) call(q request) (answer, error) {
 	if !c.open {
 		return answer{}, q.wrap(ErrClosed)
 	}
-	if q.n == 0 || q.n > 125 || uint32(q.addr)+uint32(q.n) > 1<<16 {
+	if q.n == 0 || q.n > 125 || q.op == writeRegisters && q.n > 123 || uint32(q.addr)+uint32(q.n) > 1<<16 {
 		return answer{}, q.wrap(ErrRequest)
 	}
 	if err := c.prove(&q); err != nil {
@@ -292,6 +300,8 @@ func (l *line) do(q request) (a answer) {
 		a.err = l.mc.WriteRegister(q.addr, q.value)
 	case writeCoil:
 		a.err = l.mc.WriteCoil(q.addr, q.on)
+	case writeRegisters:
+		a.err = l.mc.WriteRegisters(q.addr, q.words)
 	}
 	return a
 }
@@ -304,18 +314,20 @@ const (
 	readCoil
 	writeHolding
 	writeCoil
+	writeRegisters
 )
 
 var operationNames = [...]string{
-	"read holding register", "read input register", "read coil", "write holding register", "write coil",
+	"read holding register", "read input register", "read coil", "write holding register", "write coil", "write holding registers",
 }
 
-// request is one Modbus request; n is 1 for all but register reads.
+// request is one Modbus request; n is 1 for all that is of one register or coil.
 type request struct {
 	op      operation
 	unit    uint8
 	addr, n uint16
 	value   uint16
+	words   []uint16
 	on      bool
 }
 

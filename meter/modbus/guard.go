@@ -95,7 +95,8 @@ func (c *Client) settled(q *request) {
 }
 
 // prove makes sure that the next answer of q's unit is to what it is asked
-// next.
+// next. The answer to a write of one register or coil proves that by itself, for
+// it repeats what was written; that to a write of several does not.
 func (c *Client) prove(q *request) error {
 	if !c.bus.serial() || q.op == writeHolding || q.op == writeCoil {
 		return nil

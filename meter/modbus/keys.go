@@ -55,6 +55,7 @@ var profileShape = groupOf(
 	key{"enabled", enabledShape, false, "A register that says whether the device measures the way at all."},
 	key{"status", listOf(statusShape), false, "Bits of the meter that make values doubtful."},
 	key{"restarts", restartsShape, false, "A counter of the meter's own restarts: values after a restart are suspect once."},
+	key{"writes", listOf(writeShape), false, "What may be set in the meter, each only where a site permits it. Nothing else is ever written."},
 	key{"vectors", listOf(vectorShape), true, "Tests: raw words and the values that they stand for."},
 )
 
@@ -199,6 +200,27 @@ var restartsShape = groupOf(
 	key{"type", oneOf("u16", "u32"), false, "Default u16."},
 	key{"order", orderShape, false, "Order of the octets."},
 )
+
+// writtenKeys are those of holding registers that are written.
+func writtenKeys(more ...key) []key {
+	return append([]key{
+		{"addr", addressShape, true, "Address of the holding register."},
+		{"fc", wholeOf(6, 16), true, "6 writes one register, 16 several."},
+		{"type", oneOf("u16", "s16", "u32", "s32", "f32"), false, "How the words make a number: u16, s16, u32, s32 or f32."},
+		{"order", orderShape, false, "Order of the octets."},
+	}, more...)
+}
+
+var writeShape = groupOf(writtenKeys(
+	key{"name", textShape, true, "What people and site files call it: small letters, digits and _, 32 at most."},
+	key{"unit", textShape, false, "Unit of the number, for people."},
+	key{"values", listOf(numberShape), false, "The numbers that it takes, as in the register."},
+	key{"range", pairOf(numberShape), false, "[lowest, highest] that it takes, instead of values."},
+	key{"unlock", listOf(unlockShape), false, "What is written before it, in order."},
+	key{"only_if", listOf(matchShape), false, "Registers that tell the right meter, besides identify. Without identify there must be one."},
+)...)
+
+var unlockShape = groupOf(writtenKeys(key{"value", numberShape, true, "The number that is written."})...)
 
 var vectorShape = groupOf(
 	key{"name", textShape, true, "What is special about it."},

@@ -106,6 +106,7 @@ func (b *builder) profile(o object) {
 		}
 	}
 	b.selfReport(o)
+	b.settings(o)
 	for _, v := range o.objects("vectors", vectorShape) {
 		b.vector(v)
 	}
@@ -333,12 +334,13 @@ func (b *builder) identity(o object) {
 	}
 	for _, m := range id.objects("match", matchShape) {
 		if s, ok := b.static(m, 0); ok {
-			b.match(m, s)
+			b.p.identity.matches = append(b.p.identity.matches, b.matching(m, s))
 		}
 	}
 }
 
-func (b *builder) match(o object, s static) {
+// matching returns what the register s must hold.
+func (b *builder) matching(o object, s static) match {
 	m := match{static: s}
 	ways := 0
 	for _, name := range []string{"raw", "hex", "ascii", "regex"} {
@@ -382,7 +384,7 @@ func (b *builder) match(o object, s static) {
 			o.fault("regex", "%v", err)
 		}
 	}
-	b.p.identity.matches = append(b.p.identity.matches, m)
+	return m
 }
 
 func (b *builder) ratios(o object) {
@@ -531,6 +533,9 @@ func (b *builder) lay() {
 	}
 	for _, s := range b.statics {
 		p.requests = append(p.requests, block{fc: s.fc, addr: s.addr, n: s.size})
+	}
+	for _, s := range p.settings {
+		p.requests = append(p.requests, block{fc: 3, addr: s.addr, n: s.size}) // read back
 	}
 	if p.sunspec != nil {
 		p.requests = append(p.requests, block{fc: 3, n: 2}) // of the chain

@@ -67,6 +67,7 @@ type Profile struct {
 	status   []remark
 	restarts int // slot, or nowhere
 
+	settings []setting
 	identity identification
 	ratios   ratios
 	sunspec  *sunspec
