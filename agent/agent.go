@@ -58,6 +58,7 @@ type Agent struct {
 	loop   *core.Loop
 	saver  *statefile.Saver
 	buses  []*poll.Bus
+	busOf  map[string]*poll.Bus // by url
 	status message.Status
 
 	recorder *recorder.Recorder // nil: the site wants none
@@ -202,11 +203,11 @@ func (a *Agent) buildUplink() {
 
 // buildBuses makes one bus for each address, with its meters and its outputs.
 func (a *Agent) buildBuses() map[string]core.Output {
-	byURL := map[string]*poll.Bus{}
+	a.busOf = map[string]*poll.Bus{}
 	for _, b := range a.site.buses(a.log) {
-		byURL[b.url] = a.addBus(b.url, b.link, b.ways)
+		a.busOf[b.url] = a.addBus(b.url, b.link, b.ways)
 	}
-	return a.buildOutputs(byURL)
+	return a.buildOutputs(a.busOf)
 }
 
 func (a *Agent) addBus(name string, link poll.Link, ways []poll.Way) *poll.Bus {

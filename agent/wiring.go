@@ -36,6 +36,7 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 			faults = append(faults, src.Fault(fmt.Sprintf("meters[%d].poll", i),
 				"meter %s takes new values every %v only, a poll of %v would read repeats", m.ID, p.Refresh(), m.Poll))
 		}
+		faults = append(faults, s.checkWrites(src, i)...)
 	}
 	for i := range s.Config.Ways {
 		w := &s.Config.Ways[i]

@@ -86,6 +86,8 @@ type Meter struct {
 	Poll    time.Duration `mapstructure:"poll" doc:"How often it is read. Default 1s."`
 	Timeout time.Duration `mapstructure:"timeout" doc:"How long an answer may take; on a serial line until it begins. Default 1s, on a serial line 300ms, at most the poll."`
 
+	Writes []string `mapstructure:"writes" doc:"Settings of the meter that may be changed with lvagent meter set, by their names in its profile. Default none: nothing is ever written to it."`
+
 	Calibration    string `mapstructure:"calibration" doc:"spi: calibration file of the board."`
 	CalibrationKey string `mapstructure:"calibration_key" doc:"spi: file with the public ed25519 key (PEM) that the calibration file must be signed with; the signature is in <calibration>.sig. Default: it need not be signed."`
 	Clock          int    `mapstructure:"clock_khz" doc:"spi: clock of the bus in kHz, 100 to 20000. Default 1000."`

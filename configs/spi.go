@@ -39,7 +39,7 @@ func (m *Meter) validateSPI(s *Source, at string, others map[string]string) {
 		s.add(at+".poll", "a meter on an SPI bus is read once a second, not every %s", m.Poll)
 	}
 	s.between(at+".clock_khz", m.Clock, 100, 20_000)
-	for _, key := range []string{"unit", "bus", "timeout", "turnaround"} {
+	for _, key := range []string{"unit", "bus", "timeout", "turnaround", "writes"} {
 		if _, given := s.lines[at+"."+key]; given {
 			s.add(at+"."+key, "is for meters on Modbus")
 		}

@@ -19,14 +19,16 @@ type AuditHead struct {
 // DecisionKind says what a decision is about.
 type DecisionKind string
 
-// Kinds of decision. A step makes the first five; the others are of the agent's
-// own life.
+// Kinds of decision. A step makes the first five; the others are what people say
+// of the site, and the agent's own life.
 const (
 	DecidedSetpoint   DecisionKind = "setpoint"
 	DecidedTransition DecisionKind = "transition"
 	DecidedCommand    DecisionKind = "command"
 	DecidedOverride   DecisionKind = "override"
 	DecidedRefusal    DecisionKind = "refusal"
+	DecidedTopology   DecisionKind = "topology" // how a way is supplied
+	DecidedSetting    DecisionKind = "setting"  // of a meter
 	DecidedStart      DecisionKind = "start"
 	DecidedStop       DecisionKind = "stop"
 	DecidedBreak      DecisionKind = "break" // records before this one are lost
@@ -39,13 +41,15 @@ type Decision struct {
 	Kind    DecisionKind `json:"kind"`
 	Way     string       `json:"way,omitempty"`
 	Group   string       `json:"group,omitempty"`
-	Command string       `json:"command,omitempty"` // of a stage: limit, cancel, override
+	Meter   string       `json:"meter,omitempty"`
+	Command string       `json:"command,omitempty"` // of a stage: limit, cancel, override; or what is set in a meter
 	Rule    string       `json:"rule,omitempty"`    // what decided: a rule, a cause or a code
 	Source  string       `json:"source,omitempty"`  // the id of what asked for it
-	By      string       `json:"by,omitempty"`      // of an override
+	By      string       `json:"by,omitempty"`      // of what a person does
 	Why     string       `json:"why,omitempty"`
 	From    string       `json:"from,omitempty"` // states of a way
 	To      string       `json:"to,omitempty"`   // or the stage of a command
+	Now     string       `json:"now,omitempty"`  // what a meter holds in the end
 
 	FromLimit *meter.Milliamps `json:"from_ma,omitempty"` // per phase
 	ToLimit   *meter.Milliamps `json:"to_ma,omitempty"`

@@ -41,7 +41,7 @@ centre falls silent.`,
 	root.SetErr(stderr)
 	root.SetArgs(args)
 	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand(), enrolCommand())
-	root.AddCommand(shelveCommand(), ackCommand(), topologyCommand(), ledgerCommand(), exportCommand(), watchCommand(), auditCommand())
+	root.AddCommand(shelveCommand(), ackCommand(), topologyCommand(), meterCommand(), ledgerCommand(), exportCommand(), watchCommand(), auditCommand())
 
 	ran := false
 	root.AddCommand(profileCommand(), probeCommand(), scanCommand())

@@ -159,6 +159,9 @@ func printProfile(w io.Writer, file string, p *modbus.Profile, way int) {
 	printRequests(w, "each poll", plan.Poll)
 	printRequests(w, "slow period", plan.Slow)
 	printRequests(w, "at the start and hourly", plan.Start)
+	for _, x := range p.Settings() {
+		fmt.Fprintf(w, "  may be set where a site permits it: %s, %s %s\n", x.Name, x.Allowed, x.Unit)
+	}
 	turnaround := p.Serial().Turnaround
 	if turnaround == 0 {
 		turnaround = configs.Turnaround("rtu:///dev/tty")

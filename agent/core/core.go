@@ -160,6 +160,7 @@ type Loop struct {
 	wiring     []*wiring.Check // by way
 	wiringAt   time.Duration   // last judged
 	topology   topology        // ways that are not supplied as usual
+	changes    []SettingChange // the last one of each meter
 	balance    *wiring.Balance // of the ways against the incomer; nil: there is none
 }
 
@@ -195,6 +196,7 @@ func New(o Options) *Loop {
 	}
 	l.resumeWindows(now, wall)
 	l.resumeTopology(now)
+	l.resumeSettings()
 	l.alarms.resume(l, now, wall)
 	l.dirty = true
 	l.clockWas = o.Clock().Clock

@@ -23,8 +23,10 @@ type Ack struct {
 	By    string `json:"by"`
 }
 
-// Alarms is what the socket asks about alarms, and about how ways are supplied.
+// Alarms is what the socket asks about alarms, about how ways are supplied, and
+// about what is set in meters.
 type Alarms interface {
+	Settings
 	Topology(context.Context, Topology) error
 	Shelve(context.Context, Shelve) error
 	Ack(context.Context, Ack) error
@@ -33,6 +35,7 @@ type Alarms interface {
 // serveAlarms adds the orders about alarms to mux.
 func serveAlarms(mux *http.ServeMux, a Alarms) {
 	serveTopology(mux, a)
+	serveSettings(mux, a)
 	mux.HandleFunc("POST /shelve", func(w http.ResponseWriter, r *http.Request) {
 		var o Shelve
 		if decode(w, r, "shelve", &o) {

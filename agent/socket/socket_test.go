@@ -22,6 +22,12 @@ type agent struct {
 	acked   Ack
 }
 
+func (a *agent) Settings(context.Context, string) ([]Setting, error) { return nil, nil }
+
+func (a *agent) Set(_ context.Context, o Set) (SetAnswer, error) {
+	return SetAnswer{Outcome: o.Setting}, nil
+}
+
 func (a *agent) Topology(context.Context, Topology) error { return nil }
 
 func (a *agent) Shelve(_ context.Context, o Shelve) error {

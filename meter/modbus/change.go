@@ -92,6 +92,9 @@ func (m *Meter) NewChange(name, value string, look bool) (*Change, error) {
 // Result returns what the change has come to, so far or in the end.
 func (c *Change) Result() Result { return c.result }
 
+// Wanted returns the value that the change is to.
+func (c *Change) Wanted() string { return c.s.say(c.want) }
+
 // GiveUp ends a change that is not done.
 func (c *Change) GiveUp(why error) {
 	if c.phase != over {

@@ -95,6 +95,9 @@ func (p *Profile) Remarks() string {
 	if len(p.identity.matches) > 0 {
 		all = append(all, "identified")
 	}
+	for i := range p.settings {
+		all = append(all, "may set "+p.settings[i].name)
+	}
 	if p.limits.aligned {
 		all = append(all, "reads aligned to values")
 	}
