@@ -148,11 +148,14 @@ func (a *Agent) resume(engine *failsafe.Engine, clk *clock.Source) (*statefile.F
 		clk.SetFloor(old.Floor) // before anybody believes the clock
 		state := engine.Resume(old, a.now(), a.wall(), clk.State().Clock)
 		state.Lost = state.Lost || broken
+		state = onHost(engine, state, old, hostRun(), a.log)
 		a.floor = old.Floor
 		a.log.Info("failsafe state resumed", "stored", old.Wall, "planned", old.Stopped, "limits", len(state.Commands))
 		return file, state
 	}
-	return file, engine.New(a.now(), a.wall(), broken)
+	state := engine.New(a.now(), a.wall(), broken)
+	state.Host = hostRun()
+	return file, state
 }
 
 // expires is the end of the certificate's life; zero where there is none.

@@ -242,6 +242,8 @@ type Failsafe struct {
 	MinOff           time.Duration `mapstructure:"min_off" doc:"Shortest time for which overload protection holds a contact open."`
 	Thermal          time.Duration `mapstructure:"thermal" doc:"Time constant of a way's thermal state: nothing is raised on a phase that is still warm."`
 	Issuers          []string      `mapstructure:"issuers" doc:"Who may send heartbeats and commands."`
+	RestartDead      time.Duration `mapstructure:"restart_dead" doc:"How long every group is idle after a loss of supply; at most 1h."`
+	RestartSpread    time.Duration `mapstructure:"restart_spread" doc:"Longest further wait of a group after a loss of supply; each draws its own for each loss. At most 30m."`
 }
 
 // Uplink is the MQTT session.
@@ -327,6 +329,7 @@ func Default() Config {
 			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
 			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,
 			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless, MinOff: t.MinOff, Thermal: t.Thermal,
+			RestartDead: t.RestartDead, RestartSpread: t.RestartSpread,
 		},
 		Buffer: Buffer{
 			Path: "/var/lib/lvagent", MaxMB: 256, Endurance: 10,

@@ -279,6 +279,8 @@ func (c *Config) validateTimes(s *Source) {
 	s.spanOf("failsafe.bumpless", f.Bumpless, 0, 60*time.Second)
 	s.spanOf("failsafe.min_off", f.MinOff, 0, 4*time.Hour)
 	s.spanOf("failsafe.thermal", f.Thermal, time.Second, 24*time.Hour)
+	s.spanOf("failsafe.restart_dead", f.RestartDead, 0, time.Hour)
+	s.spanOf("failsafe.restart_spread", f.RestartSpread, 0, 30*time.Minute)
 	s.between("failsafe.of_beats", f.OfBeats, 1, 16)
 	s.between("failsafe.beats", f.Beats, 1, f.OfBeats)
 	if f.RestoreSlow <= 0 || f.RestoreSlow > 100 {
@@ -462,6 +464,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
 	t.RestoreSpread, t.MinOff, t.Thermal = f.RestoreSpread, f.MinOff, f.Thermal
+	t.RestartDead, t.RestartSpread = f.RestartDead, f.RestartSpread
 	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent(), Place: c.Place()}
 	for _, i := range c.Uplink.Issuers {
 		if !slices.Contains(f.Issuers, i.ID) {

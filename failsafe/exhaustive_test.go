@@ -26,6 +26,11 @@ func TestEveryReachableState(t *testing.T) {
 		cfg.Ways[0].Headroom = true
 		everyReachableState(t, cfg, 30_000) // of more, those with the shortest histories
 	})
+	t.Run("loss of supply", func(t *testing.T) {
+		cfg := smallWorld()
+		cfg.Timers.RestartDead, cfg.Timers.RestartSpread = tick, 2*tick
+		everyReachableState(t, cfg, 30_000)
+	})
 }
 
 func everyReachableState(t *testing.T, cfg Config, most int) {
@@ -59,6 +64,9 @@ func everyReachableState(t *testing.T, cfg Config, most int) {
 }
 
 const tick = time.Second
+
+// dark is the load of a phase whose supply is lost.
+const dark = -2
 
 func smallWorld() Config {
 	return Config{
@@ -163,6 +171,11 @@ func (w *world) key(s *State) uint64 {
 		number(int64(g.Cap))
 		ageOr0(g.Switched)
 		flag(g.Paused)
+		flag(g.Restart.Lost)
+		flag(g.Restart.Jump)
+		if g.Restart.waits() {
+			age(g.Restart.Until)
+		}
 	}
 	for _, c := range s.Commands {
 		b = append(b, c.ID...)
@@ -181,6 +194,12 @@ func (w *world) key(s *State) uint64 {
 		flag(c.Bound)
 		number(int64(c.Budget))
 		age(c.Grown)
+		flag(c.Outage != "")
+		flag(c.Low)
+		if c.Low {
+			age(c.LowSince)
+			age(c.LowSeen)
+		}
 	}
 	h.Write(b)
 	return h.Sum64()
@@ -200,6 +219,9 @@ func (w *world) visit(s State) {
 func (w *world) expand(s State) {
 	cold := [2]int64{20, 20}
 	loads := [][2]int64{cold, {120, 20}, {20, 120}, {-1, 20}}
+	if w.e.cfg.Timers.RestartDead > 0 {
+		loads = append(loads, [2]int64{20, dark}, [2]int64{dark, dark})
+	}
 	for _, load := range loads {
 		w.step(s, "", load, nil)
 		w.step(s, "a", load, nil)
@@ -235,7 +257,13 @@ func (w *world) step(s State, beat string, load [2]int64, c *LimitCommand) {
 	in := Inputs{Clock: meter.Synced}
 	l := Load{Way: "W1", At: now}
 	for p, percent := range load {
-		if percent < 0 {
+		l.V[p], l.VQuality[p] = 230_000, meter.Good
+		switch {
+		case percent == dark:
+			l.V[p], l.Quality[p] = 0, meter.Good
+			continue
+		case percent < 0:
+			l.VQuality[p] = meter.Missing
 			continue
 		}
 		l.I[p], l.Quality[p] = meter.Milliamps(percent)*200_000, meter.Good
@@ -316,6 +344,14 @@ func (w *world) check(before, after State, set []Setpoint, ev Events, in Inputs)
 			fail("headroom is kept with a phase at %d, measured at %v", after.Constraints[i].Load, after.Constraints[i].Good)
 		case was.Kept && way.State == was.State && way.Headroom && !was.Headroom, way.Headroom && !way.Kept, way.Kept && !way.State.restricted():
 			fail("headroom came back in %v: %+v, %+v", way.State, was, way)
+		case g.Limit > old.Limit && after.Constraints[i].Outage != "":
+			fail("%s was raised to %d without supply", g.ID, g.Limit)
+		case old.Restart.Lost && !g.Restart.Lost && g.Restart.Until < after.Mono+cfg.Timers.RestartDead:
+			fail("%s waits %v only", g.ID, g.Restart.Until-after.Mono)
+		case g.Restart.waits() && g.Limit > 0:
+			fail("%s at %d while it waits for its restart", g.ID, g.Limit)
+		case old.Restart.waits() && g.Restart.Event == "" && after.Mono < old.Restart.Until:
+			fail("%s restarts %v early", g.ID, old.Restart.Until-after.Mono)
 		case g.Limit > old.Limit && in.Loads[0].Quality[i] != meter.Good:
 			fail("%s was raised to %d on a phase that is not measured", g.ID, g.Limit)
 		case g.Limit > old.Limit && in.Loads[0].I[i] > cfg.Ways[0].Rating[i]:

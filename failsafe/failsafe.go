@@ -87,6 +87,9 @@ type Timers struct {
 	Blind            time.Duration // without a good current: the failsafe limit on that phase
 	MinOff           time.Duration // shortest time that protection holds a contact open
 	Thermal          time.Duration // time constant of a way's thermal state
+
+	RestartDead   time.Duration // after a loss of supply every group is idle for that long
+	RestartSpread time.Duration // and each for up to so much longer, drawn for the event
 }
 
 // DefaultTimers returns the timers of a real site.
@@ -112,6 +115,8 @@ func DefaultTimers() Timers {
 		Blind:            60 * time.Second,
 		MinOff:           15 * time.Minute,
 		Thermal:          30 * time.Minute,
+		RestartDead:      120 * time.Second,
+		RestartSpread:    600 * time.Second,
 	}
 }
 
@@ -180,7 +185,10 @@ type Inputs struct {
 	Feedback   []Feedback
 	Loads      []Load
 	Draws      []Draw
-	Clock      meter.Clock
+	Holds      []HoldCommand
+	// MainsLost: an input says that the substation has no supply.
+	MainsLost bool
+	Clock     meter.Clock
 	// Suspect is set while the wall clock, though trusted, was stepped a moment
 	// ago. It only ever holds a limit longer.
 	Suspect bool
@@ -195,6 +203,12 @@ type Load struct {
 	// Frozen phases get no increase: a fuse is suspected to have blown, and what
 	// is measured there says nothing about what would come back.
 	Frozen [meter.Phases]bool
+
+	V        [meter.Phases]meter.Millivolts
+	VQuality [meter.Phases]meter.Quality
+	// Unfed phases lead nowhere although the busbar has its voltage: their fuse
+	// is suspected to have blown.
+	Unfed [meter.Phases]bool
 }
 
 // Draw is what a group itself draws, where that is measured.

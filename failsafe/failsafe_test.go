@@ -50,6 +50,10 @@ type site struct {
 	tx     [3]meter.Milliamps
 	frozen [3]bool // on W1
 	blind  bool
+	volts  map[string][3]meter.Millivolts // of ways that have another than 230 V
+	dumb   bool                           // no voltage is measured
+	unfed  [3]bool                        // on W1
+	mains  bool                           // lost, says an input
 	ev     Events
 	set    []Setpoint
 	all    Events
@@ -66,17 +70,24 @@ func (x *site) wall() time.Time { return epoch.Add(x.now + x.skew) }
 
 func (x *site) step(in Inputs) {
 	x.t.Helper()
-	in.Clock, in.Suspect = x.clock, x.suspect
+	in.Clock, in.Suspect, in.MainsLost = x.clock, x.suspect, x.mains
 	for _, w := range x.e.cfg.Ways {
 		l := Load{Way: w.ID, At: x.now}
 		for p := range l.I {
 			l.I[p] = x.load
+			l.V[p] = 230_000
 			if !x.blind {
 				l.Quality[p] = meter.Good
 			}
+			if !x.dumb {
+				l.VQuality[p] = meter.Good
+			}
+		}
+		if v, other := x.volts[w.ID]; other {
+			l.V = v
 		}
 		if w.ID == "W1" {
-			l.Frozen = x.frozen
+			l.Frozen, l.Unfed = x.frozen, x.unfed
 		}
 		in.Loads = append(in.Loads, l)
 	}

@@ -24,6 +24,7 @@ func (r *run) limits() {
 		switch {
 		case most <= gs.Limit:
 			gs.Raised = r.now
+			gs.Restart.Jump = gs.Restart.Jump && gs.Restart.Event != ""
 		case rule == RuleProtection && !r.s.Ways[r.wayOf[g]].State.restricted() && r.measured(g) && !r.frozen(g):
 			// The budget it comes from has gone up by a ramp already.
 			gs.Raised = r.now
@@ -109,6 +110,10 @@ func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 		gs.Raised = r.now
 		return gs.Limit, RuleFrozen
 	}
+	if gs.Restart.Lost {
+		gs.Raised = r.now
+		return gs.Limit, RuleUnfed
+	}
 	o := r.governing(cfg.ID)
 	if load == unmeasured && (o == nil || !o.Local || o.Kind != Release) {
 		gs.Raised = r.now
@@ -120,6 +125,9 @@ func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 	}
 	if r.now < gs.Raised {
 		return gs.Limit, RuleRestore // the device's own share of the spread
+	}
+	if r.jump(g, most) {
+		return most, ""
 	}
 	elapsed := int64((r.now - gs.Raised) / time.Millisecond)
 	slow := int64(t.RestoreSlow) * elapsed / time.Minute.Milliseconds() / r.rising(g)

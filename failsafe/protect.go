@@ -64,6 +64,11 @@ type Constraint struct {
 	Warm  time.Duration // up to when Theta was reckoned
 
 	Helpless bool // UNCONTROLLABLE is raised
+
+	Outage   string        `json:",omitempty"` // the loss of supply, while it lasts
+	Low      bool          `json:",omitempty"` // the voltage is too low to count as supply
+	LowSince time.Duration `json:",omitempty"`
+	LowSeen  time.Duration `json:",omitempty"` // when it was last measured so
 }
 
 // constraint is what the engine knows of a constraint beforehand.
@@ -309,10 +314,11 @@ func (r *run) helpless(i int) {
 }
 
 // blind reports whether a phase of group g has not been measured for so long
-// that nobody knows what its way carries. The transformer alone blinds nobody.
+// that nobody knows what its way carries. The transformer alone blinds nobody, and
+// a phase that is seen to have no supply carries nothing.
 func (r *run) blind(g int) bool {
 	return slices.ContainsFunc(r.on[g], func(i int) bool {
-		return !r.bounds[i].tx && r.now-r.s.Constraints[i].Good > r.cfg.Timers.Blind
+		return !r.bounds[i].tx && !r.dark(i) && r.now-r.s.Constraints[i].Good > r.cfg.Timers.Blind
 	})
 }
 

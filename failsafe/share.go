@@ -67,6 +67,7 @@ func (r *run) entitle() {
 	for g := range r.s.Groups {
 		e := &r.entitled[g]
 		e.most, e.rule, e.source = r.target(g, &r.s.Ways[r.wayOf[g]])
+		e.most, e.rule, e.source = r.restarting(g, e.most, e.rule, e.source)
 	}
 }
 

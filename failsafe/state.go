@@ -45,6 +45,10 @@ type State struct {
 	Known    []Known   // ids seen, oldest first
 	Lost     bool      // the state of before was lost; until a statement
 
+	Outage string // the loss of the substation's supply, while it lasts
+	Host   string // the run of the machine that stored this; the engine only keeps it
+	Holds  []Hold
+
 	Overrides   []Override
 	Constraints []Constraint
 	Rotated     time.Duration // when groups last took turns
@@ -110,6 +114,8 @@ type GroupState struct {
 	Drawn    bool  // Draw is good and fresh
 	Withheld int64 // mA x s below the rating, of Owed; older ones fade away in a week
 	Owed     int64
+
+	Restart Restart `json:",omitzero"` // after a loss of supply
 }
 
 // Rule names what decides a group's limit.
@@ -246,7 +252,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 	bumpless := old.Stopped && clock.Trusted() && down >= 0 && down < e.cfg.Timers.Bumpless &&
 		old.Ever && old.Mono-old.Heard+down < e.cfg.Timers.HeartbeatTimeout
 	s.Tokens, s.Sequences = slices.Clone(old.Tokens), slices.Clone(old.Sequences)
-	s.Lost, s.Floor, s.Audit = old.Lost, old.Floor, old.Audit
+	s.Lost, s.Floor, s.Audit, s.Outage, s.Host = old.Lost, old.Floor, old.Audit, old.Outage, old.Host
 	if bumpless {
 		s.Ever, s.Heard = true, now-(old.Mono-old.Heard+down)
 	}
@@ -297,6 +303,10 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		if was.Switched != 0 {
 			g.Switched = was.Switched + shift
 		}
+		g.Restart = was.Restart
+		if g.Restart.waits() {
+			g.Restart.Until += shift
+		}
 	}
 	for i := range s.Constraints {
 		c := &s.Constraints[i]
@@ -308,7 +318,13 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		// between cools nothing.
 		was := old.Constraints[o]
 		c.Bound, c.Budget, c.Theta, c.Helpless = was.Bound, was.Budget, was.Theta, was.Helpless
-		c.Load = was.Load
+		c.Load, c.Outage = was.Load, was.Outage
+	}
+	for _, o := range old.Holds {
+		o.Groups = slices.DeleteFunc(slices.Clone(o.Groups), func(id string) bool { return e.group(id) < 0 })
+		o.End += shift
+		o.Restored = true
+		s.Holds = append(s.Holds, o)
 	}
 	for _, o := range old.Overrides {
 		o.Groups = slices.DeleteFunc(slices.Clone(o.Groups), func(id string) bool { return e.group(id) < 0 })
@@ -356,6 +372,7 @@ func (s State) clone() State {
 	s.Known = slices.Clone(s.Known)
 	s.Commands = slices.Clone(s.Commands)
 	s.Overrides = slices.Clone(s.Overrides)
+	s.Holds = slices.Clone(s.Holds)
 	s.Constraints = slices.Clone(s.Constraints)
 	for i := range s.Commands {
 		s.Commands[i].Groups = slices.Clone(s.Commands[i].Groups)

@@ -17,7 +17,7 @@ import (
 func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (State, []Setpoint, Events, time.Duration) {
 	s = s.clone()
 	s.Stopped = false
-	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws}
+	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws, mainsLost: in.MainsLost}
 	r.today = e.look(wall, in.Clock.Trusted() && !in.Suspect)
 	for i := range s.Groups {
 		r.was = append(r.was, s.Groups[i].Limit)
@@ -39,10 +39,15 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	for _, c := range in.Reports {
 		r.report(c)
 	}
+	for _, c := range in.Holds {
+		r.holdCommand(c)
+	}
 	r.lifecycle()
 	r.expire()
 	r.authority()
 	r.constraints()
+	r.expireHolds()
+	r.supply()
 	r.headroom()
 	r.protect()
 	r.limits()
@@ -69,6 +74,8 @@ type run struct {
 	today   calendar
 	loads   []Load
 	draws   []Draw
+
+	mainsLost bool
 
 	entitled []entitlement     // of each group
 	was      []meter.Milliamps // the groups' limits before this step
@@ -281,8 +288,10 @@ func (r *run) settle() {
 				if to == Free {
 					to, why = Limited, limitedBy[rule]
 				}
-			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom:
+			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom, RuleUnfed:
 				to = Restoring
+			case RuleIdle, RuleHeld:
+				to, why = Restoring, SupplyReturned
 			}
 		}
 		if to != w.State {
@@ -319,6 +328,14 @@ func (r *run) deadline() time.Duration {
 	}
 	for i := range r.s.Overrides {
 		at(r.s.Overrides[i].End)
+	}
+	for i := range r.s.Holds {
+		at(r.s.Holds[i].End)
+	}
+	for g := range r.s.Groups {
+		if x := &r.s.Groups[g].Restart; x.waits() && !x.Held {
+			at(x.Until)
+		}
 	}
 	for i := range r.s.Commands {
 		c := &r.s.Commands[i]

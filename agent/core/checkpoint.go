@@ -14,7 +14,7 @@ import (
 //
 //   - the open periods: with two minutes and a quick restart a crash leaves a
 //     half-hour a coverage above 90 %, which is not INVALID;
-//   - a limit that runs: how much is left of it, so that it ends within a minute
+//   - a limit that runs, or a wait for a restart: how much is left of it, so that it ends within a minute
 //     of its time after a restart with a wrong clock;
 //   - heartbeats alone: their numbers, so that none of them can be used again.
 const (
@@ -27,6 +27,8 @@ const (
 // checkpoint keeps the failsafe state if it is time to.
 func (l *Loop) checkpoint(now time.Duration) {
 	limited := slices.ContainsFunc(l.State.Commands, func(c failsafe.Command) bool { return c.End > 0 })
+	limited = limited || len(l.State.Holds) > 0 ||
+		slices.ContainsFunc(l.State.Groups, func(g failsafe.GroupState) bool { return g.Restart.Event != "" })
 	switch since := now - l.savedAt; {
 	case since >= checkpointBeats, limited && since >= checkpointLimits:
 		l.save()

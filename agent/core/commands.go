@@ -44,6 +44,14 @@ func (l *Loop) take(in uplink.Inbound) {
 			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
 			Target: target(&body.Target), Kind: failsafe.OverrideKind(body.Kind), Amount: amount(body.Value),
 			For: body.For, By: body.By, Why: body.Why}}})
+	case message.Restoration:
+		if len(body.Target.MPANs) > 0 {
+			l.refuse(&c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")
+			return
+		}
+		l.step(failsafe.Inputs{Holds: []failsafe.HoldCommand{{
+			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
+			Target: target(&body.Target), Release: body.Release, For: body.For, By: body.By, Why: body.Why}}})
 	case message.Acknowledge:
 		l.acknowledge(&c, &body)
 	case message.Resend:

@@ -48,7 +48,8 @@ type rig struct {
 	hold     bool     // the disk does not answer
 	told     []meter.Milliamps
 	resends  []outbox.Resend
-	amps     meter.Milliamps // what each phase carries
+	amps     meter.Milliamps  // what each phase carries
+	volts    meter.Millivolts // of each phase; 0: 240 V
 	health   outbox.Health
 	clock    clock.State
 	met      atomic.Uint64
@@ -152,11 +153,18 @@ func (r *rig) pass(d time.Duration) {
 // read delivers a good reading.
 func (r *rig) read() {
 	rd := meter.Reading{Way: "W1", At: time.Since(r.start)}
+	volts, amps, watts := r.volts, r.amps, meter.Milliwatts(12_000_000)
+	switch {
+	case volts == 0:
+		volts = 240_000
+	case volts < 100_000: // nothing is drawn without supply
+		amps, watts = 0, 0
+	}
 	for p := range rd.Phase {
 		rd.Phase[p] = meter.PhaseReading{
-			V: meter.Sample[meter.Millivolts]{Value: 240_000, Quality: meter.Good},
-			I: meter.Sample[meter.Milliamps]{Value: r.amps, Quality: meter.Good},
-			P: meter.Sample[meter.Milliwatts]{Value: 12_000_000, Quality: meter.Good},
+			V: meter.Sample[meter.Millivolts]{Value: volts, Quality: meter.Good},
+			I: meter.Sample[meter.Milliamps]{Value: amps, Quality: meter.Good},
+			P: meter.Sample[meter.Milliwatts]{Value: watts, Quality: meter.Good},
 			Q: meter.Sample[meter.Millivars]{Quality: meter.Good},
 		}
 	}

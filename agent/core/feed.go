@@ -105,6 +105,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	load.At = r.At
 	for p := range r.Phase {
 		ph := &r.Phase[p]
+		load.V[p], load.VQuality[p] = ph.V.Value, ph.V.Quality
 		load.Quality[p] = min(ph.I.Quality, ph.P.Quality)
 		load.I[p] = ph.I.Value
 		if ph.P.Value < 0 {
@@ -126,6 +127,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	l.alarms.tell(l, f.machine.Add(r, wall))
 	for p := range load.Frozen {
 		load.Frozen[p] = l.frozen(i, meter.Phase(p))
+		load.Unfed[p] = f.machine.Stands(alarm.FuseSuspected, meter.Phase(p))
 	}
 	id, stands := f.machine.Live()
 	sent := f.live.Add(r, wall, stands, id)

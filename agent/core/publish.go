@@ -130,6 +130,7 @@ func (l *Loop) failsafeState(wall time.Time) *message.FailsafeState {
 		f.Overrides = append(f.Overrides, message.OverrideInForce{
 			Target: o.Target, Kind: o.Kind.String(), By: o.By, Why: o.Why, Source: source, Since: o.Since, Expires: o.EndWall})
 	}
+	f.InForce = l.inForce(wall)
 	return f
 }
 
@@ -160,6 +161,9 @@ func (l *Loop) ends(w *failsafe.WayState) string {
 		}
 		return fmt.Sprintf("heartbeats for %s in all and a limit or \"none\" from the centre", stable)
 	case failsafe.Restoring:
+		if w.Cause == failsafe.SupplyReturned {
+			return l.restartEnds(w.ID)
+		}
 		return "the limit reaching what is permitted"
 	case failsafe.Limited:
 		switch w.Cause {
@@ -182,7 +186,7 @@ func (l *Loop) groupStates() []message.GroupState {
 	for i := range l.State.Groups {
 		g, c := &l.State.Groups[i], &l.Config.Groups[i]
 		s := message.GroupState{
-			Group: g.ID, Way: c.Way, State: g.Actuation.String(), Deciding: string(g.Rule), Command: g.Source,
+			Group: g.ID, Way: c.Way, State: g.Actuation.String(), Deciding: string(g.Rule), Command: g.Source, Ends: l.groupEnds(i),
 		}
 		limit, feedback := g.Limit, g.Feedback
 		for p, used := range configs.PhaseSet(c.Phases) {

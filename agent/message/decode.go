@@ -67,6 +67,11 @@ func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
 		f.order(&c, required)
 		f.expiry(&c, required)
 		c.Body = f.overrideCommand()
+	case RestorationCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = f.restorationCommand()
 	case AckCommand:
 		f.identify()
 		f.order(&c, required)

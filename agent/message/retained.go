@@ -145,6 +145,7 @@ type FailsafeState struct {
 	State     string // the worst of the ways
 	Ways      []FailsafeWay
 	Overrides []OverrideInForce
+	InForce   []InForce
 }
 
 // FailsafeWay is the state of one way and the reason for it.
@@ -197,6 +198,7 @@ func AppendFailsafe(dst []byte, agent string, f *FailsafeState) []byte {
 		w.shut()
 	}
 	w.shutArray()
+	w.inForce(f.InForce)
 	w.shut()
 	return w.b
 }
@@ -208,7 +210,8 @@ type GroupState struct {
 	Feedback   [meter.Phases]*Flow
 	State      string
 	Deciding   string // the rule that decided
-	Command    string // id of the command behind it, or empty
+	Command    string // id of the command or event behind it, or empty
+	Ends       string // what would end it
 }
 
 // Flow is a current each way. Nil is null: no limit, or not known.
@@ -230,6 +233,7 @@ func AppendGroups(dst []byte, agent string, t time.Time, groups []GroupState) []
 		w.text("state", g.State)
 		w.known("deciding", g.Deciding)
 		w.known("command", g.Command)
+		w.known("ends", g.Ends)
 		w.shut()
 	}
 	w.shut()

@@ -205,6 +205,7 @@ func failsafeSchema() node {
 			has("by", orNull(text()), "who"), has("why", orNull(text()), ""), has("source", one("local", "remote"), ""),
 			has("since", orNull(when()), ""), has("expires", orNull(when()), ""),
 		)), "what a person has overridden"),
+		has("in_force", inForceSchema(), "what else holds groups back or keeps a state, with its end"),
 	)
 }
 
@@ -214,7 +215,8 @@ func groupsSchema() node {
 	return kept(has("t", when(), "when"), has("groups", named(object(
 		aWay, has("limit", flows, "in force, per phase"), has("feedback", flows, "read back from the actuator"),
 		has("state", known("UNKNOWN", "PENDING", "CONFIRMED", "MISMATCH_LOW", "MISMATCH_HIGH", "UNREACHED"), "of the actuator"),
-		has("deciding", orNull(text()), "the rule"), has("command", orNull(text()), "id of the command behind it"),
+		has("deciding", orNull(text()), "the rule"), has("command", orNull(text()), "id of the command behind it, or the event"),
+		has("ends", orNull(text()), "what would end it"),
 	)), "by the group's id"))
 }
 
@@ -302,6 +304,9 @@ var schemas = []Schema{
 	{"cmd/override", []string{"cmd/override"}, false, "What a person orders, which no failure undoes. Of kind limit it has a limit, of others none.",
 		order(has("target", target(), ""), has("kind", one("hold_off", "limit", "release", "clear"), ""), may("limit", limit(), "of kind limit"),
 			may("for", orNull(span()), "how long"), has("by", longest(text(), 200), "who"), may("why", orNull(longest(text(), 500)), ""))},
+	{"cmd/restoration", []string{"cmd/restoration"}, false, "Holds back the restart of charging after a loss of supply, or lets it go.",
+		order(may("target", orNull(target()), "absent: the whole substation"), has("kind", one("hold", "release"), ""),
+			may("for", orNull(span()), "of a hold; absent: 4h, at most 24h"), has("by", longest(text(), 200), "who"), may("why", orNull(longest(text(), 500)), ""))},
 	{"cmd/ack", []string{"cmd/ack"}, false, "Acknowledges an alarm that latches, or ends a lockout.", exactly(order(
 		may("target", orNull(target()), "of a lockout"), may("alarm", orNull(longest(text(), 128)), "its id"), may("by", orNull(longest(text(), 200)), "who")),
 		"target", "alarm")},
