@@ -164,6 +164,10 @@ func (s *session) serve(f app.Fragment, now time.Duration, wall int64) {
 		return
 	}
 	s.response.begin(s.response.octets, s.master.MostFragment)
+	if iin := wholeness(f); iin != 0 {
+		s.answer(f.Seq(), iin, now)
+		return
+	}
 	var iin app.IIN
 	switch f.Function {
 	case app.Write:
@@ -189,8 +193,22 @@ func (s *session) serve(f app.Fragment, now time.Duration, wall int64) {
 	s.answer(f.Seq(), iin, now)
 }
 
+// wholeness is what is wrong with a request's headers. Of a request that does
+// not hold together nothing is carried out.
+func wholeness(f app.Fragment) app.IIN {
+	headers := f.Headers()
+	for {
+		if _, ok := headers.Next(); !ok {
+			return headers.IIN()
+		}
+	}
+}
+
 // silently carries out what is not to be answered.
 func (s *session) silently(f app.Fragment, now time.Duration, wall int64) {
+	if wholeness(f) != 0 {
+		return
+	}
 	switch f.Function {
 	case app.Write:
 		s.write(f, now)
