@@ -45,6 +45,7 @@ type Conn struct {
 	out       []byte
 	over      error
 
+	number               uint64 // of connections, in the order of opening
 	opened, heard, asked time.Duration
 	asking               bool
 	last                 uint16 // destination of the segment before
@@ -55,7 +56,8 @@ const mostOutput = 16 << 10
 
 // Open begins a connection.
 func (o *Outstation) Open(peer Peer, now time.Duration) *Conn {
-	c := &Conn{o: o, peer: peer, assembler: transport.NewAssembler(MostFragment), opened: now, heard: now}
+	o.opened++
+	c := &Conn{o: o, number: o.opened, peer: peer, assembler: transport.NewAssembler(MostFragment), opened: now, heard: now}
 	var only *session
 	if peer.Secure {
 		for _, s := range o.sessions {
@@ -78,7 +80,13 @@ func (o *Outstation) Open(peer Peer, now time.Duration) *Conn {
 	return c
 }
 
+// bind makes the connection that of a session. The newest one wins: what a dead
+// one sent may arrive after the master has come again.
 func (c *Conn) bind(s *session, now time.Duration) {
+	if s.conn != nil && s.conn.number > c.number {
+		c.end(ErrTakenOver, now)
+		return
+	}
 	if s.conn != nil {
 		s.conn.end(ErrTakenOver, now)
 	}
@@ -145,7 +153,9 @@ func (c *Conn) frame(f link.Frame, now time.Duration, wall int64) {
 		return
 	}
 	if c.session == nil {
-		c.bind(s, now)
+		if c.bind(s, now); c.over != nil {
+			return
+		}
 	}
 	c.heard, c.asking = now, false
 	if !f.FromPrimary() {

@@ -19,6 +19,7 @@ type Outstation struct {
 	sessions []*session
 	conns    []*Conn
 
+	opened         uint64 // connections
 	local, trouble bool
 	set            bool          // a master set the time
 	setAt          time.Duration // when

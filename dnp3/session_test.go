@@ -291,6 +291,21 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// What a dead connection sent arrives after the master came again: the newer
+// connection stays.
+func TestLateFrameOfAnOlderConnection(t *testing.T) {
+	r := quiet(t, polled())
+	first := r.conn
+	r.connect()
+	late := r.conn
+	first.Close(r.now)
+	r.connect()
+	if rest := late.Receive(dnp3test.Frame(0xc9, outstation, master, nil), r.now, r.wall()); len(rest) > 0 || late.Over() == nil {
+		t.Errorf("the older connection: %v, want it over", late.Over())
+	}
+	alive(t, r)
+}
+
 func TestGreeting(t *testing.T) {
 	c := small()
 	c.Masters = append(c.Masters, dnp3.Master{Address: 2})

@@ -92,8 +92,7 @@ func (s *Server) handle(m message) {
 		if c.over {
 			return
 		}
-		c.stream, c.station = m.stream, s.station.Open(m.peer, s.now())
-		c.next <- struct{}{}
+		s.open(c, m.stream, m.peer)
 	case read:
 		c.pending = m.octets
 		s.advance(c)
@@ -130,8 +129,19 @@ func (s *Server) admit(c *conn) {
 		s.drop(s.conns[unknown], errors.New("made room for another"))
 	}
 	s.conns = append(s.conns, c)
+	if s.config.TLS == nil {
+		// At once, so that the order is that of accepting: the newest connection
+		// of a master is the one that counts.
+		s.open(c, c.Conn, dnp3.Peer{ReadOnly: !s.config.PlainControls})
+	}
 	s.wg.Go(func() { s.read(c) })
 	s.wg.Go(func() { s.write(c) })
+}
+
+// open gives the connection to the station, and lets the reader begin.
+func (s *Server) open(c *conn, stream net.Conn, peer dnp3.Peer) {
+	c.stream, c.station = stream, s.station.Open(peer, s.now())
+	c.next <- struct{}{}
 }
 
 func (s *Server) refuse(c *conn, why string) {
@@ -203,13 +213,17 @@ func (c *conn) shut() {
 
 // read is the reader's goroutine.
 func (s *Server) read(c *conn) {
-	stream, peer, err := s.handshake(c.Conn)
-	if err != nil {
-		s.tell(message{event: closed, conn: c, err: err})
-		return
-	}
-	if !s.tell(message{event: opened, conn: c, peer: peer, stream: stream}) {
-		return
+	stream := c.Conn
+	if s.config.TLS != nil {
+		secure, peer, err := s.handshake(c.Conn)
+		if err != nil {
+			s.tell(message{event: closed, conn: c, err: err})
+			return
+		}
+		stream = secure
+		if !s.tell(message{event: opened, conn: c, peer: peer, stream: stream}) {
+			return
+		}
 	}
 	buf := make([]byte, 4096)
 	for {
@@ -234,11 +248,8 @@ func (s *Server) read(c *conn) {
 	}
 }
 
-// handshake makes the connection secure where it is to be, and says who it is.
+// handshake makes the connection secure, and says who it is.
 func (s *Server) handshake(c net.Conn) (net.Conn, dnp3.Peer, error) {
-	if s.config.TLS == nil {
-		return c, dnp3.Peer{ReadOnly: !s.config.PlainControls}, nil
-	}
 	if err := c.SetDeadline(time.Now().Add(s.config.HandshakeTimeout)); err != nil {
 		return nil, dnp3.Peer{}, err
 	}
