@@ -33,7 +33,8 @@ type Config struct {
 	Ways    []Way
 	Groups  []Group
 	Issuers []string // who may send heartbeats and commands
-	// Reporters may report and nothing else: what comes from them moves no limit.
+	// Reporters may report and nothing else. What comes from them is no command:
+	// protection takes it for what may be shed, the measured way decides.
 	Reporters []string
 	Timers    Timers
 	// Transformer is the firm current of the transformer per phase, 0 where it
@@ -84,6 +85,7 @@ type Timers struct {
 	Bumpless         time.Duration // longest planned stop after which limits resume
 	Remember         time.Duration // how long a command's id is known
 	Sample           time.Duration // age above which a current is no longer good for a raise
+	LastSeen         time.Duration // how long a group's own current says what may be shed
 	Blind            time.Duration // without a good current: the failsafe limit on that phase
 	MinOff           time.Duration // shortest time that protection holds a contact open
 	Thermal          time.Duration // time constant of a way's thermal state
@@ -112,6 +114,7 @@ func DefaultTimers() Timers {
 		Bumpless:         60 * time.Second,
 		Remember:         7 * 24 * time.Hour,
 		Sample:           10 * time.Second,
+		LastSeen:         30 * time.Minute,
 		Blind:            60 * time.Second,
 		MinOff:           15 * time.Minute,
 		Thermal:          30 * time.Minute,

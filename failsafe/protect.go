@@ -134,23 +134,7 @@ func (r *run) constraints() {
 		}
 		c.warm(r.now, r.cfg.Timers.Thermal)
 	}
-	for _, d := range r.draws {
-		g := r.group(d.Group)
-		if g < 0 || d.At > r.now {
-			continue
-		}
-		gs := &r.s.Groups[g]
-		gs.Drawn, gs.DrawnAt = true, d.At
-		for p := range gs.Draw {
-			gs.Draw[p] = max(0, min(d.I[p], 2*r.cfg.Groups[g].Rating))
-			gs.Drawn = gs.Drawn && (d.Quality[p] == meter.Good || !r.cfg.Groups[g].Phases[p])
-		}
-	}
-	for g := range r.s.Groups {
-		if gs := &r.s.Groups[g]; gs.Drawn && r.now-gs.DrawnAt > r.cfg.Timers.Sample {
-			gs.Drawn = false
-		}
-	}
+	r.takeDraws()
 }
 
 // warm moves the thermal state to now: a body with one time constant, heated by
@@ -209,8 +193,16 @@ func (r *run) drawn(g int, p meter.Phase) meter.Milliamps {
 	if gs.Drawn {
 		return gs.Draw[p]
 	}
-	if r.cfg.Groups[g].Contact && gs.Limit < r.cfg.Groups[g].Rating {
-		return 0
+	if r.cfg.Groups[g].Contact {
+		if gs.Limit < r.cfg.Groups[g].Rating {
+			return 0
+		}
+		return gs.Limit
+	}
+	if gs.Seen {
+		// Shed from what it was last seen to draw: from a limit that it does not
+		// use nothing would come. A car may have begun since.
+		return min(gs.Limit, max(gs.Draw[p], leastCharge))
 	}
 	return gs.Limit
 }
@@ -231,14 +223,17 @@ func (r *run) budgets() {
 			continue
 		}
 		target := b.rating * softTarget / 1000
-		var limits, drawn, reserve, entitled meter.Milliamps
+		var limits, drawn, reserve, unseen, entitled meter.Milliamps
 		measured := true
 		for _, g := range b.groups {
 			entitled += r.entitled[g].most
 			if !r.controlled(g) {
-				// It may go up to its rating whenever it likes.
-				if r.s.Groups[g].Drawn {
-					reserve += max(0, r.cfg.Groups[g].Rating-r.s.Groups[g].Draw[c.Phase])
+				// It may go up whenever it likes. What nobody sees counts in full
+				// before anything is raised, and sheds nothing by itself.
+				if more := r.mayYetDraw(g, c.Phase); r.s.Groups[g].Drawn {
+					reserve += more
+				} else {
+					unseen += more
 				}
 				continue
 			}
@@ -247,6 +242,7 @@ func (r *run) budgets() {
 			measured = measured && r.s.Groups[g].Drawn
 		}
 		room := target - c.Import - reserve
+		spare := room - unseen
 		must := r.must(c)
 		switch {
 		case measured:
@@ -266,15 +262,15 @@ func (r *run) budgets() {
 			}
 			r.lower(c, max(0, min(c.Budget, drawn-(c.Import-target), most)))
 		}
-		if c.Bound && !must && !c.hot() && r.settled(c) && (c.Load < resumeBelow || measured && room > 0) {
+		if c.Bound && !must && !c.hot() && r.settled(c) && (c.Load < resumeBelow || measured && room > 0) && spare > 0 {
 			rate := r.cfg.Timers.RestoreSlow
 			if c.Load < slowAbove {
 				rate = b.rating / 10
 			}
 			up := rate * meter.Milliamps((r.now-c.Grown)/time.Millisecond) / meter.Milliamps(time.Minute/time.Millisecond)
-			most := c.Budget + max(0, room)
+			most := c.Budget + spare
 			if measured {
-				most = max(c.Budget, drawn+max(0, room))
+				most = max(c.Budget, drawn+spare)
 			}
 			c.Budget = min(c.Budget+up, most)
 		}
@@ -350,7 +346,7 @@ func (r *run) highest(g int) int64 {
 		c := &r.s.Constraints[i]
 		switch {
 		case c.Known:
-			high = max(high, c.Load)
+			high = max(high, c.Load+r.reserved(i))
 		case r.bounds[i].tx:
 			high = max(high, slowAbove)
 		default:

@@ -2,7 +2,7 @@ package failsafe
 
 import "time"
 
-// Report is a command that carries something to be known and moves no limit
+// Report is a command that carries something to be known and orders nothing
 // (R17b). It is admitted like any other, so that nothing counts twice, not over a
 // restart either; what it says is the caller's.
 type Report struct {

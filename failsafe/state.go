@@ -112,6 +112,7 @@ type GroupState struct {
 	Draw     [meter.Phases]meter.Milliamps // as measured; with Drawn
 	DrawnAt  time.Duration
 	Drawn    bool  // Draw is good and fresh
+	Seen     bool  // Draw is good, though perhaps not fresh
 	Withheld int64 // mA x s below the rating, of Owed; older ones fade away in a week
 	Owed     int64
 

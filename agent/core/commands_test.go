@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lvagent/agent/clock"
 	"lvagent/agent/message"
 	"lvagent/agent/uplink"
 	"lvagent/meter"
@@ -53,6 +54,13 @@ func TestTelemetry(t *testing.T) {
 		if got := send("t5", 1000, "G1", now, "99"); got != "received, completed, rejected ID_CONFLICT" {
 			t.Errorf("the same id with another body: %s", got)
 		}
+		if err := r.loop.Ask(t.Context(), func(l *Loop) {
+			if g := l.State.Groups[0]; !g.Drawn || g.Draw[meter.L1] != 13_500 {
+				t.Errorf("the engine takes it for %v %v", g.Drawn, g.Draw)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
 		r.pass(10 * time.Second)
 		v, err := r.loop.View(t.Context())
 		if err != nil || len(v.Reports) != 1 || v.Reports[0].State != "charging" || *v.Reports[0].Amps[0] != 13.5 || v.Reports[0].Amps[1] != nil || v.Reports[0].Age != 10 {
@@ -69,6 +77,40 @@ func TestTelemetry(t *testing.T) {
 			t.Error("a report moved a limit")
 		}
 	})
+}
+
+// R17b: what was measured minutes ago, or by a clock that can't be compared with
+// ours, is known to the engine and is no ground for a raise.
+func TestOldTelemetry(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		clock        clock.State
+		age          time.Duration
+		drawn, known bool
+	}{
+		{"fresh", clock.State{Clock: meter.Synced}, 2 * time.Second, true, true},
+		{"fifteen minutes old", clock.State{Clock: meter.Synced}, 15 * time.Minute, false, true},
+		{"of an hour ago", clock.State{Clock: meter.Synced}, time.Hour, false, false},
+		{"after the clock was stepped", clock.State{Clock: meter.Synced, Suspect: true}, 0, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				defer r.end()
+				r.clock = tt.clock
+				time.Sleep(2 * time.Hour)
+				r.send("telemetry", fmt.Sprintf(`{"id":"t1","issuer":"scada-1","epoch":1,"seq":1,%s,"groups":[{"group":"G1","t":%q,"state":"charging","L1":{"i":20}}]}`,
+					inTime(), time.Now().Add(-tt.age).UTC().Format(time.RFC3339)))
+				if err := r.loop.Ask(t.Context(), func(l *Loop) {
+					if g := l.State.Groups[0]; g.Drawn != tt.drawn || g.Seen != tt.known {
+						t.Errorf("drawn %v, seen %v, want %v, %v", g.Drawn, g.Seen, tt.drawn, tt.known)
+					}
+				}); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
 }
 
 // R16: with a key, only what its issuer signed counts, heartbeats too; and cmd/config

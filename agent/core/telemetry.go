@@ -17,11 +17,15 @@ type reported struct {
 	at     time.Duration // when it came
 }
 
+// stale is an age at which a current is no ground for a raise.
+const stale = time.Minute
+
 // aheadMost is how far ahead of ours another clock may be.
 const aheadMost = time.Minute
 
 // telemetry takes what a third party measured (R17b). Only the latest of each
-// group of this substation is kept, so that it cannot grow; it moves no limit.
+// group of this substation is kept, so that it cannot grow. It is no command: the
+// engine takes it for what may be shed, and for a raise only while it is fresh.
 func (l *Loop) telemetry(c *message.Command, body *message.Telemetry) {
 	r := failsafe.Report{ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires}
 	latest := l.Wall().Add(aheadMost)
@@ -40,9 +44,26 @@ func (l *Loop) telemetry(c *message.Command, body *message.Telemetry) {
 	if !admitted {
 		return
 	}
+	var draws []failsafe.Draw
 	for _, g := range taken {
 		l.reports[g.Group] = reported{g, c.Issuer, l.Now()}
+		draws = append(draws, l.drawOf(&g))
 	}
+	l.step(failsafe.Inputs{Draws: draws})
+}
+
+// drawOf is what a third party saw a group draw, by its own time where the clock
+// can be compared with it. Where it can't, nobody knows how old it is: older than
+// what a raise may rest on.
+func (l *Loop) drawOf(g *message.GroupTelemetry) failsafe.Draw {
+	d := failsafe.Draw{Group: g.Group, At: l.Now() - stale}
+	if c := l.Clock(); c.Clock.Trusted() && !c.Suspect {
+		d.At = l.Now() - max(0, l.Wall().Sub(g.T))
+	}
+	for p := range g.Phase {
+		d.I[p], d.Quality[p] = g.Phase[p].I.Value, g.Phase[p].I.Quality
+	}
+	return d
 }
 
 // Reported returns the latest that a third party said of a group, and how long
