@@ -41,7 +41,8 @@ func ledgerCommand() *cobra.Command {
 		Short: "Show what became of each half-hour of a day",
 		Long: `Shows, for each way and each half-hour of a UTC day, whether the broker has its
 record, whether it waits to be sent, or why there is no value: METER_OFFLINE,
-AGENT_DOWN, CLOCK_UNSYNCED, CLOCK_STEP, NOT_MEASURED, DROPPED with a cause, or
+AGENT_DOWN, CLOCK_UNSYNCED, CLOCK_STEP, NOT_MEASURED, DROPPED with a cause,
+STORE_REPLACED (older than a store that took the place of a broken one), or
 BEFORE_START. Half-hours in a row that fared alike are one line.`,
 		Example: "  lvagent ledger --way W3 --day 2026-11-24",
 		Args:    cobra.NoArgs,

@@ -30,6 +30,7 @@ const (
 	Unreadable    Reason = "UNREADABLE"     // its record is there and makes no sense
 	NotMade       Reason = "NOT_MADE"       // no record was ever made of it
 	BeforeStart   Reason = "BEFORE_START"   // it is older than the first record of its way
+	StoreReplaced Reason = "STORE_REPLACED" // it is older than the store, which took the place of one that broke
 )
 
 // Head is what the ledger reads of a half-hour record.

@@ -78,6 +78,8 @@ func TestSlots(t *testing.T) {
 			"[waiting  ] [never NOT_MADE ] [waiting  ] [waiting  ]"},
 		{"before the first record of all", func(s *Span) { s.OldestTime = at(3) }, []Record{rec(2, 1), rec(3, 2)}, nil,
 			"[never BEFORE_START ] [never BEFORE_START ] [acknowledged  ] [acknowledged  ]"},
+		{"before a store that replaced another", func(s *Span) { s.Successor, s.OldestTime = true, at(3) }, []Record{rec(2, 1), rec(3, 2)}, []Gap{{From: 5, To: 5, Why: "STORE_REPLACED", Since: at(2), Until: at(2)}},
+			"[replaced STORE_REPLACED ] [dropped DROPPED STORE_REPLACED] [acknowledged  ] [acknowledged  ]"},
 		{"before what is kept", func(s *Span) { s.First, s.OldestTime = 7, at(3) }, []Record{rec(2, 7), rec(3, 8)}, nil,
 			"[retired  ] [retired  ] [waiting  ] [waiting  ]"},
 		{"the agent does not run any more", nil, []Record{rec(0, 1), rec(1, 2)}, nil,

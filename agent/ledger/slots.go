@@ -15,7 +15,8 @@ const (
 	Waiting      State = "waiting"      // stored, to be sent
 	Retired      State = "retired"      // the broker had it; it is kept here no longer
 	DroppedState State = "dropped"
-	Never        State = "never" // there is no record
+	Never        State = "never"    // there is no record
+	Replaced     State = "replaced" // it was made for a store that broke, if ever, and was acknowledged: what waited was carried over or told
 	Pending      State = "pending"
 )
 
@@ -72,6 +73,7 @@ type Span struct {
 	Now        time.Time
 	First      uint64 // the oldest number that the store still has; 1: nothing was ever taken out
 	OldestTime time.Time
+	Successor  bool // the store took the place of one that broke
 }
 
 // settle is how long after its end a period's record may take to be stored.
@@ -123,6 +125,8 @@ func (slot *Slot) missing(s *Span, records []Record, gaps []Gap) {
 	switch {
 	case older && s.First > 1:
 		slot.State = Retired // those that had to go before they were sent are in gaps
+	case older && s.Successor:
+		slot.State, slot.Reason = Replaced, StoreReplaced
 	case older:
 		slot.State, slot.Reason = Never, BeforeStart
 	case len(records) == 0 || slot.Start.After(records[len(records)-1].Start):

@@ -21,7 +21,7 @@ func (o *Outbox) Ledger(way string, from, to time.Time) (slots []ledger.Slot, di
 		return nil, nil, errNoStore
 	}
 	stream := message.HalfHourStream(way)
-	span := ledger.Span{Way: way, From: from, To: to, Period: o.period, Now: o.wall(), First: 1}
+	span := ledger.Span{Way: way, From: from, To: to, Period: o.period, Now: o.wall(), First: 1, Successor: s.Generation() > 1}
 	var records []ledger.Record
 	for _, st := range s.Streams(nil) {
 		if st.Name != stream || st.Count == 0 {

@@ -31,6 +31,7 @@ const (
 	OutOfRange   message.Code = "RANGE"     // none of the range was ever numbered, or not all of it yet
 	TooMany      message.Code = "TOO_MANY"
 	DuplicateAsk message.Code = "DUPLICATE" // the request is queued already
+	Replaced     message.Code = storeReplaced
 )
 
 // Reasons for which a record that was asked for is not there.
@@ -172,6 +173,12 @@ func (o *Outbox) take(s *buffer.Store, ask Resend) message.Code {
 	if r.G == 0 {
 		r.G = s.Generation()
 	}
+	unknown := func(code message.Code) message.Code {
+		if ask.G == 0 && s.Generation() > 1 { // an older store may have had it
+			return Replaced
+		}
+		return code
+	}
 	i, states := -1, s.Streams(nil)
 	for k := range states {
 		if states[k].Name == ask.Stream {
@@ -183,18 +190,24 @@ func (o *Outbox) take(s *buffer.Store, ask Resend) message.Code {
 		return OutOfRange
 	case r.G < s.Generation() && r.From > 0: // what an older store numbered is not known here
 	case i < 0:
-		return NoStream
+		return unknown(NoStream)
 	case r.From == 0:
 		var err error
 		if r.From, r.To, err = between(s, &states[i], ask.Since, ask.Until); err != nil {
 			o.log.Error("records asked for not found", "command", ask.ID, "err", err)
 			return OutOfRange
 		}
-		if r.From > r.To {
+		before := states[i].First == 1 && s.Generation() > 1 && ask.Since.Before(states[i].Oldest)
+		switch {
+		case r.From > r.To && before:
+			return Replaced
+		case r.From > r.To:
 			return OutOfRange
+		case before: // numbers of the older store are not known here
+			r.Missing = append(r.Missing, message.Range{Reason: storeReplaced})
 		}
 	case r.To >= states[i].Next:
-		return OutOfRange
+		return unknown(OutOfRange)
 	}
 	r.Next = r.From
 	o.mu.Lock()
@@ -259,7 +272,7 @@ func (r *repeat) miss(from, to uint64, why string) {
 	if from > to {
 		return
 	}
-	if k := len(r.Missing); k > 0 && r.Missing[k-1].To+1 == from && r.Missing[k-1].Reason == why {
+	if k := len(r.Missing); k > 0 && r.Missing[k-1].From > 0 && r.Missing[k-1].To+1 == from && r.Missing[k-1].Reason == why {
 		r.Missing[k-1].To = to
 		return
 	}
@@ -271,7 +284,9 @@ func (r *repeat) miss(from, to uint64, why string) {
 func (o *Outbox) finish(s *buffer.Store, r *repeat) {
 	detail := message.Resent{Stream: r.Stream, Generation: r.G, From: r.From, To: r.To, Sent: r.To - r.From + 1}
 	for _, m := range r.Missing {
-		detail.Sent -= m.To - m.From + 1
+		if m.From > 0 {
+			detail.Sent -= m.To - m.From + 1
+		}
 	}
 	detail.Missing = o.explain(s, r)
 	if len(detail.Missing) > mostMissing {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +174,90 @@ func TestResendIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a store that broke had sent is not here any more: whoever asks for it, by
+// number or by time, is told so, and so is whoever asks the ledger. What it had
+// not sent is there under a new number.
+func TestResendAfterTheStoreBroke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := t.TempDir()
+		o := open(t, folder)
+		stop := run(t, o)
+		for i := range 6 {
+			half(o, "W1", i, "")
+		}
+		half(o, "W2", 0, "")
+		pass(2 * time.Second)
+		o.Ack("hh/W1", 4)
+		o.Ack("hh/W2", 1)
+		pass(2 * time.Second)
+		stop()
+		path := filepath.Join(folder, "records.db")
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(whole[:8192]) // both meta pages
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o = open(t, folder)
+		defer run(t, o)()
+		o.wall = func() time.Time { return t0.Add(9 * time.Hour) }
+		pass(2 * time.Second) // half-hours 4 and 5 are carried over as 1 and 2
+		half(o, "W1", 6, "")
+		pass(2 * time.Second)
+		o.Ack("hh/W1", 3)
+		pass(2 * time.Second)
+
+		since, until := t0, t0.Add(2*time.Hour) // the first four are due by then
+		for _, ask := range []Resend{
+			{ID: "by number", Stream: "hh/W1", G: 1, From: 1, To: 4},
+			{ID: "of no store", Stream: "hh/W1", From: 2, To: 6},
+			{ID: "by time", Stream: "hh/W1", Since: since, Until: until},
+			{ID: "across", Stream: "hh/W1", Since: since, Until: t0.Add(4 * time.Hour)},
+			{ID: "no more stream", Stream: "hh/W2", From: 1, To: 1},
+			{ID: "here", Stream: "hh/W1", From: 1, To: 2},
+		} {
+			o.Resend(ask)
+			pass(2 * time.Second)
+			if st := repeats(o); st != nil {
+				send(t, o, st, 8)
+			}
+			pass(2 * time.Second)
+		}
+		want := []string{"by number received", "by number completed", "of no store rejected STORE_REPLACED", "by time rejected STORE_REPLACED",
+			"across received", "across completed", "no more stream rejected STORE_REPLACED", "here received", "here completed"}
+		if got := answers(t, o); !slices.Equal(got, want) {
+			t.Fatalf("answers %q, want %q", got, want)
+		}
+		detail := map[string]string{
+			"by number": `"sent":0,"missing":[{"from":1,"to":4,"reason":"STORE_REPLACED"}]`,
+			"across":    `"from":1,"to":3,"sent":3,"missing":[{"from":0,"to":0,"reason":"STORE_REPLACED"}]`,
+			"here":      `"sent":2,"missing":[]`,
+		}
+		for _, r := range read(t, o, message.AckStream) {
+			for id, text := range detail {
+				if bytes.Contains(r.Body, []byte(`"id":"`+id+`"`)) && bytes.Contains(r.Body, []byte("completed")) && !bytes.Contains(r.Body, []byte(text)) {
+					t.Errorf("answer %s, want %s", r.Body, text)
+				}
+			}
+		}
+
+		slots, _, err := o.Ledger("W1", t0, t0.Add(7*30*time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range slots {
+			got = append(got, strings.TrimSpace(fmt.Sprint(s.State, " ", s.Reason)))
+		}
+		replaced := "replaced STORE_REPLACED"
+		if want := []string{replaced, replaced, replaced, replaced, "acknowledged", "acknowledged", "acknowledged"}; !slices.Equal(got, want) {
+			t.Errorf("ledger %q, want %q", got, want)
+		}
+	})
 }
 
 func TestResendsAreBounded(t *testing.T) {
