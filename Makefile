@@ -26,6 +26,7 @@ test: build
 	.ci/install mosquitto mosquitto_sub python3 tmux protoc npm
 	$(GO) test -timeout 30m ./...
 	$(GO) test -count=1 -timeout 40m -tags integration ./hwtest/...
+	$(GO) test -count=1 -tags integration -run "FullDisk|FilledDisk" ./buffer ./agent/outbox
 
 cross:
 	@mkdir -p dist

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -60,7 +60,7 @@ func (s *Store) tidy(at time.Time) (more bool, err error) {
 			return true, nil
 		}
 		s.expired = at
-		return true, nil
+		return true, s.keepReserve()
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.segments)) {
 		if s.segments[id].frames == 0 {
@@ -110,7 +110,7 @@ func (s *Store) expire(at time.Time) (n int, err error) {
 			}
 		}
 		return nil
-	})
+	}, room{below: math.MinInt})
 	return n, err
 }
 
@@ -131,7 +131,7 @@ func (s *Store) move(c Class) error {
 			}
 		}
 		return nil
-	})
+	}, room{below: math.MinInt})
 	if err != nil {
 		if s.ready() != nil { // it may be in use after all
 			return err
@@ -301,64 +301,6 @@ func (s *Store) removeSegment(id uint32) error {
 	delete(s.segments, id)
 	s.mu.Unlock()
 	return nil
-}
-
-// makeRoom deletes the segment that is missed least, one of which every record
-// was acknowledged, when the disk is full. Its records leave the streams with
-// the next transaction that succeeds; until then they read as torn, which
-// matters to nobody but who asks for them once more.
-func (s *Store) makeRoom(cause error) bool {
-	if !errors.Is(cause, syscall.ENOSPC) && !errors.Is(cause, syscall.EDQUOT) || s.ready() != nil {
-		return false
-	}
-	id, found, err := s.leastNeeded()
-	if err != nil || !found {
-		return false
-	}
-	if s.step("free segment") != nil {
-		return false
-	}
-	s.files.Lock()
-	defer s.files.Unlock()
-	if err := os.Remove(s.segmentName(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false
-	}
-	if !s.opt.NoSync && syncDir(s.segmentName(id)) != nil {
-		return false
-	}
-	s.mu.Lock()
-	s.segments[id].gone = true
-	s.mu.Unlock()
-	return true
-}
-
-// leastNeeded finds the segment to go first when the disk is full: by rank of its
-// class, then the oldest, of those that have acknowledged records only, and none
-// that is behind one of another segment: a stream must not get a hole.
-func (s *Store) leastNeeded() (least uint32, found bool, err error) {
-	needed := map[uint32]bool{}
-	heads := map[uint32]uint32{} // of each stream, the segment that its oldest records are in
-	err = s.eachFrame(func(st *stream, f *frame) error {
-		head, seen := heads[st.id]
-		if !seen && !s.segments[f.segment].gone {
-			head, seen = f.segment, true
-			heads[st.id] = head
-		}
-		if f.last() > st.acked || seen && head != f.segment {
-			needed[f.segment] = true
-		}
-		return nil
-	})
-	for _, id := range slices.Sorted(maps.Keys(s.segments)) {
-		seg := s.segments[id]
-		if needed[id] || seg.gone || seg.frames == 0 {
-			continue
-		}
-		if !found || s.opt.Classes[seg.class].DropRank < s.opt.Classes[s.segments[least].class].DropRank {
-			least, found = id, true
-		}
-	}
-	return least, found, err
 }
 
 // eachFrame calls f with each frame in the index.

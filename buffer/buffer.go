@@ -16,6 +16,10 @@ import (
 // WhyQuota is Gap.Why of a drop for a limit of a class or of the whole store.
 const WhyQuota = "QUOTA"
 
+// WhyFull is Gap.Why of a drop that made room on a full disk for records of a
+// class that matters more.
+const WhyFull = "DISK_FULL"
+
 // Class is what a stream is sent and dropped by: an index into Options.Classes.
 // Class 0 is the one to send first; the store itself makes no use of that.
 type Class uint8
@@ -151,6 +155,7 @@ type Store struct {
 	seq         uint64     // transactions ever made on this file
 	expired     time.Time  // when records were last looked at for their age
 	nextSegment uint32
+	tight       bool // the reserve is spent
 	commitTx    func(*bolt.Tx) error
 	fault       func(step string) error // nil, but in tests
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -35,7 +36,8 @@ func (s *Store) Commit(b Batch) error {
 	if !s.matters(&b) {
 		return nil
 	}
-	w, err := s.update(func(w *work) error { return w.apply(&b) })
+	b.Ack = s.present(b.Ack)
+	w, err := s.update(func(w *work) error { return w.apply(&b) }, room{at: b.At, acks: b.Ack, below: s.least(&b)})
 	if err != nil {
 		return fmt.Errorf("commit to %s: %w", s.path, err)
 	}
@@ -45,35 +47,65 @@ func (s *Store) Commit(b Batch) error {
 
 // update does what apply says in one transaction. Apply may be called again,
 // with fresh work, after room was made on a full disk.
-func (s *Store) update(apply func(*work) error) (*work, error) {
+func (s *Store) update(apply func(*work) error, r room) (*work, error) {
+	s.holdBack(r)
 	for {
-		w := s.begin()
-		err := s.transact(w, apply)
-		if w.tellPanic != nil {
-			panic(w.tellPanic)
+		w, err := s.attempt(apply)
+		if err == nil || !Full(err) || s.ready() != nil || !s.makeRoom(r) {
+			return w, err
 		}
-		if err != nil {
-			if err = s.settle(err); err != nil {
-				if s.makeRoom(err) {
-					continue
-				}
-				return w, err
-			}
-			s.seq++ // that of settle
-		}
-		s.seq++
-		s.commits.Add(1)
-		s.mu.Lock()
-		s.streams = w.streams
-		for name, i := range w.added {
-			s.byName[name] = i
-		}
-		for id, n := range w.left {
-			s.segments[id].frames -= n
-		}
-		s.mu.Unlock()
-		return w, nil
 	}
+}
+
+// attempt is one try of update.
+func (s *Store) attempt(apply func(*work) error) (*work, error) {
+	w := s.begin()
+	err := s.transact(w, apply)
+	if w.tellPanic != nil {
+		panic(w.tellPanic)
+	}
+	if err != nil {
+		if err = s.settle(err); err != nil {
+			return w, err
+		}
+		s.seq++ // that of settle
+	}
+	s.seq++
+	s.commits.Add(1)
+	s.mu.Lock()
+	s.streams = w.streams
+	for name, i := range w.added {
+		s.byName[name] = i
+	}
+	for id, n := range w.left {
+		s.segments[id].frames -= n
+	}
+	s.mu.Unlock()
+	return w, nil
+}
+
+// present returns the acknowledgements up to what there is now: making room on a
+// full disk stores records that tell, and those nobody has taken.
+func (s *Store) present(all []Ack) []Ack {
+	var out []Ack
+	for _, a := range all {
+		if i, ok := s.byName[a.Stream]; ok {
+			out = append(out, Ack{a.Stream, min(a.N, s.streams[i].next-1)})
+		}
+	}
+	return out
+}
+
+// least is the lowest DropRank of what a batch appends.
+func (s *Store) least(b *Batch) int {
+	least := math.MaxInt
+	for i := range b.Append {
+		least = min(least, s.opt.Classes[b.Append[i].Class].DropRank)
+	}
+	if least == math.MaxInt {
+		return math.MinInt // nothing has to go for what appends nothing
+	}
+	return least
 }
 
 // check refuses what cannot be stored, before anything is touched.
@@ -206,6 +238,7 @@ type work struct {
 	left      map[uint32]int // frames that left, by segment
 	used      []usage        // by class
 	drops     []drop
+	full      bool // drops are for a full disk
 	dropped   uint64
 	tellPanic any
 }
@@ -222,6 +255,7 @@ type drop struct {
 	from, to uint64
 	since    int64 // least and greatest At of the records, ms
 	until    int64
+	why      string
 	tell     Entry
 	stale    bool // tell was made before the run grew
 }
@@ -271,10 +305,11 @@ func (w *work) apply(b *Batch) error {
 			return fmt.Errorf("put %q: %w", p.Key, err)
 		}
 	}
-	for _, a := range b.Ack {
-		if err := w.ack(a); err != nil {
-			return fmt.Errorf("acknowledge %s to %d: %w", a.Stream, a.N, err)
-		}
+	if err := w.ackAll(b.Ack); err != nil {
+		return err
+	}
+	if err := w.dropShed(); err != nil {
+		return fmt.Errorf("drop: %w", err)
 	}
 	for i := range b.Append {
 		if _, err := w.append(&b.Append[i]); err != nil {
@@ -289,6 +324,15 @@ func (w *work) put(p Put) error {
 		return w.state.Delete([]byte(p.Key))
 	}
 	return w.state.Put([]byte(p.Key), encodeState(p.Key, p.Value))
+}
+
+func (w *work) ackAll(all []Ack) error {
+	for _, a := range all {
+		if err := w.ack(a); err != nil {
+			return fmt.Errorf("acknowledge %s to %d: %w", a.Stream, a.N, err)
+		}
+	}
+	return nil
 }
 
 func (w *work) ack(a Ack) error {

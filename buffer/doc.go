@@ -25,8 +25,9 @@
 // # Promises
 //
 //   - When [Store.Commit] returns nil, everything in the batch is on disk. When
-//     it returns an error, nothing of it is, and it may be tried again. The one
-//     exception is [ErrInDoubt]: the disk failed twice in a row at the very last
+//     it returns an error, nothing of it is, and it may be tried again, but that
+//     on a full disk its acknowledgements may have been taken. The one exception
+//     is [ErrInDoubt]: the disk failed twice in a row at the very last
 //     write, and only closing and opening the store shows what it holds.
 //   - A batch is one transaction: after a crash either all of it is there or
 //     nothing.
@@ -39,8 +40,10 @@
 //     commit's drops may exceed it.
 //   - A record that was altered on disk is never handed out: its checksum shows
 //     it, and Read returns a [TornError] with its number.
-//   - On a full disk whole segments of acknowledged records go, until the commit
-//     succeeds; then only is it an error. What waits stays.
+//   - On a full disk acknowledged records go, whole segments first, until the
+//     commit succeeds; then what waits of classes with a lower DropRank than all
+//     that the batch appends, which is told. Then only is it an error. What
+//     matters as much or more stays.
 //   - A store that is damaged is an error, not a crash, also where bbolt itself
 //     would panic or fault. [OpenOrReplace] sets it aside and starts a new one.
 //
@@ -69,9 +72,10 @@
 //   - A small commit still writes some tens of kilobytes: the path from the root
 //     of the tree to each leaf it touches. Commit in batches.
 //   - bbolt's file never shrinks. The space of records that left is used again.
-//   - bbolt needs free pages even to delete. A disk filled by others can stop
-//     acknowledgements too; nothing is lost, and the next commit after there is
-//     room succeeds. Give the store a limit that leaves room on its partition.
+//   - bbolt needs free pages even to delete; a reserve of 64 KiB beside the store
+//     (path + ".reserve") is given up for it. A disk filled by others can stop
+//     acknowledgements too, and stop making room; nothing is lost, and the next
+//     commit after there is room succeeds. Give the store a limit that leaves room on its partition.
 //   - Records in a segment are read back through their frame's header; a page of
 //     records costs three small reads of the file.
 //   - A record's age is counted from its At to the time given to Tidy. A clock that

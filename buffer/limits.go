@@ -27,6 +27,11 @@ func (w *work) keepLimits() error {
 			return err
 		}
 	}
+	return w.tellDrops()
+}
+
+// tellDrops appends the records that tell of drops.
+func (w *work) tellDrops() error {
 	for k := range w.drops {
 		d := &w.drops[k]
 		if w.s.opt.Tell == nil {
@@ -149,7 +154,10 @@ func (w *work) dropFirst(i int) error {
 			return nil
 		}
 	}
-	d := drop{i: i, from: n, to: n, since: at, until: at}
+	d := drop{i: i, from: n, to: n, since: at, until: at, why: WhyQuota}
+	if w.full {
+		d.why = WhyFull
+	}
 	if err := w.tell(&d); err != nil {
 		return err
 	}
@@ -182,7 +190,7 @@ func (w *work) tell(d *drop) (err error) {
 	}
 	name := w.streams[d.i].name
 	d.tell, d.stale = w.callTell(Gap{
-		Stream: name, From: d.from, To: d.to, Count: int(d.to - d.from + 1), Why: WhyQuota, At: w.at,
+		Stream: name, From: d.from, To: d.to, Count: int(d.to - d.from + 1), Why: d.why, At: w.at,
 		Since: utc(d.since), Until: utc(d.until),
 	}), false
 	if w.tellPanic != nil {

@@ -219,6 +219,9 @@ type segment struct {
 	size   int64
 	frames int  // that still have records
 	gone   bool // the file is not there
+	// Of one that was deleted for a full disk, by this process: what its frames
+	// said of their records, by stream and first number.
+	shed map[[recordKeySize]byte]*header
 }
 
 // openFrame opens the segment of a frame and reads its header. A file that is

@@ -112,14 +112,16 @@ func (w *work) front(i int) (*front, error) {
 	if f.frame.first > st.first || f.frame.last() < st.first {
 		return nil, nil
 	}
-	file, head, err := w.s.openFrame(st, &f.frame)
-	if err != nil {
-		return nil, fmt.Errorf("segment %08x: %w", f.frame.segment, err)
+	if f.head = w.s.segments[f.frame.segment].shed[recordKey(st.id, f.frame.first)]; f.head == nil {
+		file, head, err := w.s.openFrame(st, &f.frame)
+		if err != nil {
+			return nil, fmt.Errorf("segment %08x: %w", f.frame.segment, err)
+		}
+		if head != nil {
+			file.Close()
+		}
+		f.head = head
 	}
-	if head != nil {
-		file.Close()
-	}
-	f.head = head
 	if w.fronts == nil {
 		w.fronts = map[int]*front{}
 	}

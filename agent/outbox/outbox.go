@@ -410,16 +410,31 @@ func (o *Outbox) commit() bool {
 	slices.SortFunc(b.Put, func(x, y buffer.Put) int { return cmp.Compare(x.Key, y.Key) })
 	slices.SortFunc(b.Ack, func(x, y buffer.Ack) int { return cmp.Compare(x.Stream, y.Stream) })
 	entries := b.Append
+	var told []buffer.Entry
 	for _, stream := range slices.Sorted(maps.Keys(lost)) {
-		b.Append = append(b.Append, gapEntry(o.agent, buffer.Gap{
+		told = append(told, gapEntry(o.agent, buffer.Gap{
 			Stream: stream, Count: lost[stream], Why: "STORE_FAILED", At: o.wall()}))
 	}
+	b.Append = append(entries[:len(entries):len(entries)], told...)
 	if len(b.Append)+len(b.Put)+len(b.Ack) == 0 {
 		return true
 	}
 	err := s.Commit(b)
 	if errors.Is(err, buffer.ErrDamaged) || errors.Is(err, buffer.ErrInDoubt) {
 		err = o.reopen(s, b, err)
+	}
+	if buffer.Full(err) {
+		// Not everything fits. What matters most is tried by itself: for that the
+		// store lets go of what matters less.
+		b.Append = told
+		var stored bool
+		if entries, stored = o.commitByWorth(s, b, entries); stored {
+			acks, lost = nil, nil
+			o.tellUplink()
+		}
+		if len(entries) == 0 && stored {
+			err = nil
+		}
 	}
 	if err != nil {
 		o.mu.Lock()
@@ -452,6 +467,45 @@ func (o *Outbox) commit() bool {
 		o.tellUplink()
 	}
 	return true
+}
+
+// commitByWorth commits one class after the other, those first that are dropped
+// last. Acknowledgements and what tells of losses go with the first that fits.
+// Small states go with the last, and only when everything did: one may say of a
+// record that it was made. It returns what did not fit, in the order it came in,
+// and whether anything was stored.
+func (o *Outbox) commitByWorth(s *buffer.Store, b buffer.Batch, entries []buffer.Entry) (left []buffer.Entry, stored bool) {
+	rank := func(e buffer.Entry) int { return o.opts.Classes[e.Class].DropRank }
+	var ranks []int
+	for _, e := range entries {
+		ranks = append(ranks, rank(e))
+	}
+	slices.Sort(ranks)
+	ranks = slices.Compact(ranks)
+	slices.Reverse(ranks)
+	left = entries
+	for i, r := range ranks {
+		var part buffer.Batch
+		part.At = b.At
+		if !stored {
+			part.Append, part.Ack = slices.Clone(b.Append), b.Ack
+		}
+		rest := left[:0:0]
+		for _, e := range left {
+			if rank(e) == r {
+				part.Append = append(part.Append, e)
+			} else {
+				rest = append(rest, e)
+			}
+		}
+		if i == len(ranks)-1 && len(rest) == 0 {
+			part.Put = b.Put
+		}
+		if s.Commit(part) == nil {
+			left, stored = rest, true
+		}
+	}
+	return left, stored
 }
 
 func (o *Outbox) tellUplink() {
