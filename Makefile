@@ -1,12 +1,13 @@
 # make demo   runs the main job on a simulated substation
 # make bench  says what the agent costs beside a loop that only polls
+# make deb    builds Debian packages of it for armhf, arm64 and amd64 into dist
 # make test   passes the tests; installs what they need from Debian when missing
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X lvagent/agent.Version=$(VERSION)
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
-.PHONY: build demo bench test cross generate clean
+.PHONY: build demo bench test cross deb generate clean
 
 build:
 	@mkdir -p bin
@@ -33,6 +34,9 @@ cross:
 	GOOS=linux GOARCH=arm GOARM=7 $(BUILD) -o dist/lvagent-linux-armv7 ./cmd/lvagent
 	GOOS=linux GOARCH=arm64 $(BUILD) -o dist/lvagent-linux-arm64 ./cmd/lvagent
 	GOOS=linux GOARCH=amd64 $(BUILD) -o dist/lvagent-linux-amd64 ./cmd/lvagent
+
+deb: cross
+	packaging/build
 
 # generate makes the code that is made; a test of sparkplugpb finds it out of date.
 generate:

@@ -68,6 +68,8 @@ var below = map[string][]string{
 	"meter/spi/spitest":        {},
 	"meter/window":             {"meter"},
 	"meter/wiring":             {"meter", "meter/fixed"},
+	"packaging/manual":         {"agent/cli"},
+	"packaging/sbom":           {},
 	"":                         {},
 }
 
@@ -88,7 +90,7 @@ var homes = map[string][]string{
 	"go.etcd.io/bbolt":                    {"buffer"},
 	"github.com/spf13/viper":              {"configs"},
 	"github.com/go-viper/mapstructure/v2": {"configs"},
-	"github.com/spf13/cobra":              {"agent/cli", "cmd/lvbench"},
+	"github.com/spf13/cobra":              {"agent/cli", "cmd/lvbench", "packaging/manual"},
 	"github.com/coreos/go-systemd/v22":    {"agent/cli"},
 	"golang.org/x/term":                   {"agent/cli", "hwtest", "cmd/lvbench"},
 	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "meter/spi", "hwtest/bench"},

@@ -26,8 +26,8 @@ import (
 // errFault says that a fault was found and printed.
 var errFault = errors.New("fault found")
 
-// Main runs the command in args and returns its exit code.
-func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// Root returns the command lvagent with all its subcommands.
+func Root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lvagent",
 		Short: "The agent of a secondary-substation RTU",
@@ -37,14 +37,40 @@ centre falls silent.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Version: agent.Version,
 	}
+	root.AddCommand(
+		runCommand(),
+		checkCommand(),
+		schemaCommand(),
+		statusCommand(),
+		whyCommand(),
+		overrideCommand(),
+		pqCommand(),
+		loadingCommand(),
+		wiringCommand(),
+		enrolCommand(),
+		shelveCommand(),
+		ackCommand(),
+		topologyCommand(),
+		ledgerCommand(),
+		exportCommand(),
+		watchCommand(),
+		auditCommand(),
+		profileCommand(),
+		probeCommand(),
+		scanCommand(),
+		meterCommand(),
+	)
+	return root
+}
+
+// Main runs the command in args and returns its exit code.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := Root()
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), statusCommand(), whyCommand(), overrideCommand(), pqCommand(), loadingCommand(), wiringCommand(), enrolCommand())
-	root.AddCommand(shelveCommand(), ackCommand(), topologyCommand(), meterCommand(), ledgerCommand(), exportCommand(), watchCommand(), auditCommand())
 
 	ran := false
-	root.AddCommand(profileCommand(), probeCommand(), scanCommand())
 	var all []*cobra.Command
 	for _, c := range root.Commands() {
 		all = append(append(all, c), c.Commands()...)
