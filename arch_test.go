@@ -68,6 +68,7 @@ var below = map[string][]string{
 	"meter/spi/spitest":        {},
 	"meter/window":             {"meter"},
 	"meter/wiring":             {"meter", "meter/fixed"},
+	"packaging":                {"hwtest/bench"},
 	"packaging/manual":         {"agent/cli"},
 	"packaging/sbom":           {},
 	"":                         {},
