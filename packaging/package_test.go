@@ -112,7 +112,9 @@ func only(t *testing.T, folder, pattern string) string {
 func install(t *testing.T, deb string) {
 	tree := filepath.Join(t.TempDir(), "root")
 	run(t, ".", "mmdebstrap", "--quiet", "--variant=essential",
-		"--include=systemd-standalone-sysusers,systemd-standalone-tmpfiles", "bookworm", tree)
+		"--include=systemd,procps", "bookworm", tree)
+	run(t, ".", "mount", "-t", "proc", "proc", filepath.Join(tree, "proc"))
+	defer run(t, ".", "umount", filepath.Join(tree, "proc"))
 	unit := "/lib/systemd/system/lvagent.service"
 
 	world := bench.NewWorld(1)
@@ -121,8 +123,6 @@ func install(t *testing.T, deb string) {
 		t.Fatal(err)
 	}
 	defer meters.Close()
-	stop := make(chan struct{})
-	defer close(stop)
 	meters.Step(0, 0.4)
 	broker, err := bench.StartBroker()
 	if err != nil {
@@ -153,7 +153,7 @@ func install(t *testing.T, deb string) {
 
 	began := time.Now()
 	run(t, ".", "cp", deb, filepath.Join(tree, "lvagent.deb"))
-	t.Log(run(t, ".", "chroot", tree, "dpkg", "--install", "--force-depends", "/lvagent.deb"))
+	t.Log(run(t, ".", "chroot", tree, "dpkg", "--install", "/lvagent.deb"))
 
 	run(t, ".", "systemd-analyze", "verify", "--man=no", "--root="+tree, unit)
 	run(t, ".", "systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", filepath.Join(tree, unit))
@@ -181,7 +181,9 @@ func install(t *testing.T, deb string) {
 	for deadline := time.After(time.Minute); ; {
 		select {
 		case m := <-centre.Heard():
-			var r struct{ V struct{ L1 struct{ Mean *float64 } } }
+			var r struct {
+				V struct{ L1 struct{ Mean *float64 } }
+			}
 			if !strings.HasPrefix(m.Topic, "up/hh/W") || json.Unmarshal(m.Payload, &r) != nil {
 				continue
 			}
@@ -196,4 +198,3 @@ func install(t *testing.T, deb string) {
 		}
 	}
 }
-
