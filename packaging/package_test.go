@@ -137,7 +137,7 @@ func install(t *testing.T, deb string) {
 
 	site := bench.Site{
 		Agent: "bench-1", Store: "/var/lib/lvagent", Meters: meters.URL(), Broker: broker.Addr(), Issuer: "scada-1",
-		Window: 2 * time.Second, Timers: bench.Timers{HeartbeatPeriod: time.Second, HeartbeatTimeout: 4 * time.Second,
+		Window: 10 * time.Second, Timers: bench.Timers{HeartbeatPeriod: time.Second, HeartbeatTimeout: 4 * time.Second,
 			Stable: 3 * time.Second, Init: 6 * time.Second, RestorePeriod: 4 * time.Second, BackoffMax: time.Second},
 	}
 	text, err := site.File(world)
