@@ -178,8 +178,12 @@ func install(t *testing.T, deb string) {
 			t.Errorf("the agent ended with %v\n%s", err, log.String())
 		}
 	}()
+	load := time.NewTicker(500 * time.Millisecond) // what stands still is held for frozen
+	defer load.Stop()
 	for deadline := time.After(time.Minute); ; {
 		select {
+		case <-load.C:
+			meters.Step(meters.Now(), 0.4)
 		case m := <-centre.Heard():
 			var r struct {
 				V struct{ L1 struct{ Mean *float64 } }
