@@ -51,7 +51,7 @@ func conform(s map[string]any, v any, at string) (wrong []string) {
 		is = "string"
 	case bool:
 		is = "boolean"
-	case int, uint64:
+	case int, int64, uint64: // int64: beyond int on a 32-bit processor
 		is = "integer"
 	case float64:
 		is = "number"
@@ -63,6 +63,11 @@ func conform(s map[string]any, v any, at string) (wrong []string) {
 	if !slices.Contains(types, any(is)) && !(is == "integer" && slices.Contains(types, any("number"))) {
 		fault("is %s, want %v", is, s["type"])
 		return wrong
+	}
+	bounds := func(v float64) {
+		if least, ok := s["minimum"].(float64); ok && v < least || s["maximum"] != nil && v > s["maximum"].(float64) {
+			fault("%.0f is out of bounds", v)
+		}
 	}
 	switch v := v.(type) {
 	case map[string]any:
@@ -95,9 +100,11 @@ func conform(s map[string]any, v any, at string) (wrong []string) {
 			fault("%q does not match %s", v, pattern)
 		}
 	case int:
-		if least, ok := s["minimum"].(float64); ok && float64(v) < least || s["maximum"] != nil && float64(v) > s["maximum"].(float64) {
-			fault("%d is out of bounds", v)
-		}
+		bounds(float64(v))
+	case int64:
+		bounds(float64(v))
+	case uint64:
+		bounds(float64(v))
 	}
 	return wrong
 }
