@@ -178,6 +178,7 @@ func install(t *testing.T, deb string) {
 			t.Errorf("the agent ended with %v\n%s", err, log.String())
 		}
 	}()
+	heard := map[string]int{}
 	load := time.NewTicker(500 * time.Millisecond) // what stands still is held for frozen
 	defer load.Stop()
 	for deadline := time.After(time.Minute); ; {
@@ -185,6 +186,7 @@ func install(t *testing.T, deb string) {
 		case <-load.C:
 			meters.Step(meters.Now(), 0.4)
 		case m := <-centre.Heard():
+			heard[m.Topic]++
 			var r struct {
 				V struct{ L1 struct{ Mean *float64 } }
 			}
@@ -198,7 +200,7 @@ func install(t *testing.T, deb string) {
 			t.Fatalf("the agent ended: %v\n%s", err, log.String())
 		case <-deadline:
 			cmd.Process.Signal(syscall.SIGTERM)
-			t.Fatalf("no record within a minute\n%s", log.String())
+			t.Fatalf("no record within a minute; heard %v\n%s", heard, log.String())
 		}
 	}
 }
