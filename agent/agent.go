@@ -27,6 +27,7 @@ import (
 	"lvagent/agent/credentials"
 	"lvagent/agent/message"
 	"lvagent/agent/outbox"
+	"lvagent/agent/page"
 	"lvagent/agent/poll"
 	"lvagent/agent/recorder"
 	"lvagent/agent/socket"
@@ -61,6 +62,7 @@ type Agent struct {
 	busOf  map[string]*poll.Bus // by url
 	status message.Status
 
+	page     *page.Server       // nil: the site wants none
 	recorder *recorder.Recorder // nil: the site wants none
 }
 
@@ -124,7 +126,8 @@ func New(site *Site, o Options) (*Agent, error) {
 	}
 	a.recorded(&options)
 	a.loop = core.New(options)
-	return a, nil
+	a.page, err = a.buildPage()
+	return a, err
 }
 
 // now is the time since the agent's start; it never jumps.
@@ -260,7 +263,15 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	var records, fetches *part
+	var records, fetches, board *part
+	if a.page != nil {
+		board = start("status page", func(ctx context.Context) error {
+			if err := a.page.Run(ctx); err != nil {
+				a.log.Error("no status page", "err", err) // everything else goes on
+			}
+			return nil
+		})
+	}
 	if a.recorder != nil {
 		records = start("flight recorder", a.recorder.Run)
 		fetches = start("flight recorder's readers", a.serveRecorded)
@@ -271,6 +282,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.notify("STOPPING=1")
 	a.log.Info("agent stops")
 	err := door.stop()
+	if board != nil {
+		err = errors.Join(err, board.stop())
+	}
 	err = errors.Join(err, loop.stop()) // brings the outputs to rest, over buses that still run
 	for _, p := range polls {
 		err = errors.Join(err, p.stop())

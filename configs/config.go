@@ -309,7 +309,18 @@ type TLS struct {
 
 // Page is the local status page.
 type Page struct {
-	Listen string `mapstructure:"listen" doc:"Must be empty: this version has no page."`
+	Listen   string        `mapstructure:"listen" doc:"Address, such as 127.0.0.1:8080 or that of the maintenance port. Empty: there is no page. Beyond loopback it needs cert, key and accounts."`
+	Cert     string        `mapstructure:"cert" doc:"File with the page's certificate; read again for each connection."`
+	Key      string        `mapstructure:"key" doc:"File with its key."`
+	Names    []string      `mapstructure:"names" doc:"Names by which the page may be opened, besides addresses and localhost."`
+	Accounts []PageAccount `mapstructure:"accounts" doc:"Who may see the page. None: whoever is on this machine, and nobody may change anything."`
+}
+
+// PageAccount is a person who may see the status page.
+type PageAccount struct {
+	Name   string `mapstructure:"name" doc:"As it stands in the audit records."`
+	Role   string `mapstructure:"role" doc:"viewer looks; operator overrides and acknowledges too."`
+	Secret string `mapstructure:"secret" doc:"What lvagent password printed for the password."`
 }
 
 // Log is what is logged.

@@ -115,7 +115,11 @@ func TestFaults(t *testing.T) {
 		{"two sessions of one id", "uplink: {", "uplink: {payload: both, sparkplug: {client_id: EPN-E1234}, ", "13: uplink.sparkplug.client_id: must not be site.id"},
 		{"a Sparkplug issuer without rights", "uplink: {", "uplink: {payload: sparkplug, sparkplug: {issuer: nobody}, ", "13: uplink.sparkplug.issuer: nobody is not in"},
 		{"a deadband of nothing", "uplink: {", "uplink: {payload: sparkplug, sparkplug: {deadband_v: 0}, ", "13: uplink.sparkplug.deadband_v: must be"},
-		{"the page of a later version", "uplink:", "page: {listen: \"127.0.0.1:80\"}\nuplink:", "13: page.listen: this version"},
+		{"a page for everybody", "uplink:", "page: {listen: \"192.0.2.1:80\"}\nuplink:", "13: page.listen: 192.0.2.1 is not loopback: the page needs cert"},
+		{"a page on every port", "uplink:", "page: {listen: \":80\"}\nuplink:", "13: page.listen: must name an address"},
+		{"a page without a port", "uplink:", "page: {listen: localhost}\nuplink:", "13: page.listen: must be address:port"},
+		{"a password in the file", "uplink:", "page: {accounts: [{name: anna, role: viewer, secret: hunter22}]}\nuplink:", "13: page.accounts[0].secret: must be what"},
+		{"a role that there is not", "uplink:", "page: {accounts: [{name: anna, role: boss, secret: x}]}\nuplink:", "13: page.accounts[0].role: must be viewer or operator"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -104,9 +104,7 @@ func (c *Config) validate(s *Source) {
 	c.validateTime(s)
 	c.validateBuffer(s)
 	c.validateUplink(s)
-	if c.Page.Listen != "" {
-		s.add("page.listen", "this version has no status page; leave it empty")
-	}
+	c.validatePage(s)
 	s.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	s.oneOf("log.format", c.Log.Format, "auto", "json", "text")
 }

@@ -22,6 +22,7 @@ type DemoConfig struct {
 	Agent  string        // the agent's program; empty: find it
 	Keep   string        // folder that is kept; empty: one that is removed
 	Seed   uint64
+	Page   bool // the agent has a status page, on loopback
 	Pace   Pace
 }
 
@@ -172,6 +173,11 @@ func (d *demo) build() error {
 		Agent: agent, Store: store, Meters: d.meters.URL(), Broker: d.link.Addr(),
 		Issuer: issuer, Window: d.cfg.Pace.Window, Timers: d.cfg.Pace.Timers,
 	}
+	if d.cfg.Page {
+		if site.Page, err = freePort(); err != nil {
+			return err
+		}
+	}
 	text, err := site.File(d.world)
 	if err != nil {
 		return err
@@ -192,9 +198,22 @@ func (d *demo) build() error {
 	d.cleanup(func() { _, _ = d.agent.Stop(stopWithin) })
 	d.event(d.story.started, "", "%d ways of %.0f A behind %.0f kVA, %d charging groups; %v, broker at %s, agent %s (pid %d)",
 		len(d.world.Ways), d.world.Ways[0].Rating, d.world.Firm, len(d.world.Groups), d.meters, addr, agent, d.agent.PID())
+	if d.cfg.Page {
+		d.event(d.story.started, "", "its status page: http://%s", site.Page)
+	}
 	d.event(d.story.started, "", "one second here is %.1f minutes there; a record of %v stands for half an hour",
 		3*60/d.cfg.For.Seconds(), d.cfg.Pace.Window)
 	return nil
+}
+
+// freePort returns an address on loopback at which nobody listens now.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a port for the status page: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }
 
 // makeFolder makes the folder for the site file, the store and the log.

@@ -188,9 +188,9 @@ func install(t *testing.T, deb string) {
 		case m := <-centre.Heard():
 			heard[m.Topic]++
 			var r struct {
-				V struct{ L1 struct{ Mean *float64 } }
+				L1 struct{ V struct{ Mean *float64 } }
 			}
-			if !strings.HasPrefix(m.Topic, "up/hh/W") || json.Unmarshal(m.Payload, &r) != nil {
+			if !strings.HasPrefix(m.Topic, "up/hh/W") || json.Unmarshal(m.Payload, &r) != nil || r.L1.V.Mean == nil {
 				continue
 			}
 			t.Logf("%v from dpkg to the first record at the broker: %s", time.Since(began).Round(10*time.Millisecond), m.Payload)

@@ -59,6 +59,7 @@ centre falls silent.`,
 		probeCommand(),
 		scanCommand(),
 		meterCommand(),
+		passwordCommand(),
 	)
 	return root
 }

@@ -72,11 +72,13 @@ type ShelfView struct {
 	Expires      time.Time `json:"expires"`
 }
 
-// WayView is what a way carries, in A; null is not known.
+// WayView is what a way carries, in A, and its voltages in V; null is not known.
 type WayView struct {
-	Way  string                 `json:"way"`
-	Amps [meter.Phases]*float64 `json:"amps"`
-	Age  float64                `json:"age_s"`
+	Way     string                 `json:"way"`
+	Amps    [meter.Phases]*float64 `json:"amps"`
+	Volts   [meter.Phases]*float64 `json:"volts"`
+	Neutral *float64               `json:"neutral_a"`
+	Age     float64                `json:"age_s"`
 }
 
 // View returns the state of the loop.
@@ -105,6 +107,11 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 					w.Amps[p] = &amps
 				}
 			}
+			last := &l.feeds[i].last
+			for p := range last.Phase {
+				w.Volts[p] = units(last.Phase[p].V)
+			}
+			w.Neutral = units(last.Neutral)
 			v.Ways = append(v.Ways, w)
 		}
 	})
@@ -116,4 +123,13 @@ func (l *Loop) feedIDs() (ids []string) {
 		ids = append(ids, l.feeds[i].id)
 	}
 	return ids
+}
+
+// units is a sample in units, nil where it is not known.
+func units[T meter.Quantity](s meter.Sample[T]) *float64 {
+	if s.Quality == meter.Missing {
+		return nil
+	}
+	v := float64(s.Value) / 1000
+	return &v
 }

@@ -19,6 +19,7 @@ type feed struct {
 	window  *window.Window
 	machine *alarm.Machine
 	live    *alarm.Live
+	last    meter.Reading // for people who look
 }
 
 // buildFeeds makes a feed for each way and, where the site has a transformer,
@@ -100,6 +101,7 @@ func (l *Loop) feedTransformer(r *meter.Reading) {
 
 func (l *Loop) feedReading(i int, r *meter.Reading) {
 	f := &l.feeds[i]
+	f.last = *r
 	f.window.Add(r)
 	load := &l.loads[i]
 	load.At = r.At

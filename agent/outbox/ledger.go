@@ -70,3 +70,38 @@ func (o *Outbox) Ledger(way string, from, to time.Time) (slots []ledger.Slot, di
 
 // mostBehind is how many records behind the span are looked at.
 const mostBehind = 64
+
+// HalfHours calls each with every stored record of a way that starts from from to
+// before to, as it was or will be published, until each returns false. Of a
+// period measured again there are several, the last revision last.
+func (o *Outbox) HalfHours(way string, from, to time.Time, each func(body []byte) bool) error {
+	s := o.store.Load()
+	if s == nil {
+		return errNoStore
+	}
+	stream := message.HalfHourStream(way)
+	for _, st := range s.Streams(nil) {
+		if st.Name != stream || st.Count == 0 {
+			continue
+		}
+		n, _, err := between(s, &st, from, to)
+		if err != nil {
+			return fmt.Errorf("read half-hours of way %s: %w", way, err)
+		}
+		behind := 0
+		if err := eachRecord(s, stream, n, func(r *buffer.Record) bool {
+			h, err := ledger.Read(r.Body)
+			switch {
+			case err != nil || h.Start.Before(from):
+			case !h.Start.Before(to):
+				behind++
+			default:
+				return each(message.Seal(nil, r.Body, r.Stream, r.N, r.G))
+			}
+			return behind < mostBehind
+		}); err != nil {
+			return fmt.Errorf("read half-hours of way %s: %w", way, err)
+		}
+	}
+	return nil
+}

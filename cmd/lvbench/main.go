@@ -132,6 +132,7 @@ NO_COLOR is respected.`,
 	f.StringVar(&cfg.Broker, "broker", "", "use this broker, tcp://host:port (default: one inside lvbench)")
 	f.BoolVar(&asJSON, "json", false, "end stdout with one summary object; the story goes to stderr")
 	f.BoolVar(&plain, "plain", false, "lines instead of a live picture, without colours")
+	f.BoolVar(&cfg.Page, "page", false, "give the agent a status page and say where it is")
 	f.StringVar(&cfg.Agent, "agent", "", "the lvagent to test (default: beside lvbench, else in $PATH)")
 	f.StringVar(&cfg.Keep, "keep", "", "keep site file, store and agent log in this empty folder")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "the same seed gives the same households")

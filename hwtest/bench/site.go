@@ -16,6 +16,7 @@ type Site struct {
 	Issuer string
 	Window time.Duration
 	Digest time.Duration // what a digest covers; 0: the agent's default
+	Page   string        // where the agent's status page listens; empty: it has none
 	Timers Timers
 }
 
@@ -132,6 +133,7 @@ func (s *Site) File(w *World) ([]byte, error) {
 		Window: windowKeys{Period: s.Window.String(), Digest: digest},
 		Buffer: bufferKeys{Path: s.Store},
 		Uplink: uplinkKeys{Broker: "tcp://" + s.Broker, Payload: "json", BackoffMax: s.Timers.BackoffMax.String()},
+		Page:   pageKeys{s.Page},
 		Failsafe: failsafeKeys{
 			HeartbeatPeriod:  s.Timers.HeartbeatPeriod.String(),
 			HeartbeatTimeout: s.Timers.HeartbeatTimeout.String(),
