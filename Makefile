@@ -24,7 +24,7 @@ bench: build
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 
 test: build
-	.ci/install mosquitto mosquitto_sub python3 tmux protoc npm
+	.ci/install mosquitto mosquitto_sub python3 tmux protoc npm chromium
 	$(GO) test -timeout 30m ./...
 	$(GO) test -count=1 -timeout 40m -tags integration ./hwtest/...
 	$(GO) test -count=1 -tags integration -run "FullDisk|FilledDisk" ./buffer ./agent/outbox

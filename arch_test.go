@@ -101,6 +101,8 @@ var homes = map[string][]string{
 	"golang.org/x/sys":                    {"agent/clock", "buffer", "failsafe/relay", "meter/metertest"},
 
 	// Not in the agent.
+	"github.com/chromedp/chromedp":             {"hwtest"},
+	"github.com/chromedp/cdproto":              {"hwtest"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"agent/message/schematest"},
 }
 

@@ -92,8 +92,8 @@ func (s *secret) is(password string) bool {
 
 // Bounds of sessions and of guessing.
 const (
-	idleEnd      = 15 * time.Minute // of a session that nobody uses
-	sessionEnd   = 8 * time.Hour    // of any session: a shift
+	idleEnd      = time.Hour     // of a session in which nobody orders anything
+	sessionEnd   = 8 * time.Hour // of any session: a shift
 	mostSessions = 16
 	freeGuesses  = 5
 	firstLock    = time.Minute // doubles with each further wrong guess

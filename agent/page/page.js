@@ -141,6 +141,9 @@ function signedOut() {
   close();
   heardAt = 0;
   me.in = false;
+  shown = null;
+  past = {};
+  for (const id of ["summary", "alarms", "ways", "groups", "overrides", "links", "health"]) $(id).replaceChildren(); // nothing stays for the next one
   enter();
 }
 
@@ -190,7 +193,8 @@ document.addEventListener("click", async e => {
   } else if (t.dataset.ack) {
     t.disabled = true;
     const r = await send("ack", {alarm: t.dataset.ack});
-    if (!r.ok) { t.disabled = false; $("age").textContent = (await r.text()).trim(); }
+    $("said").textContent = r.ok ? "" : (await r.text()).trim();
+    if (!r.ok) t.disabled = false;
   }
 });
 $("ask").querySelector("form").addEventListener("submit", async e => {
