@@ -23,7 +23,7 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/outbox", "agent/page", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
 	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/socket", "agent/survey", "agent/uplink", "agent/watch", "configs", "failsafe", "meter/modbus"},
 	"agent/audit":              {"failsafe"},
 	"agent/socket":             {},
@@ -36,6 +36,7 @@ var below = map[string][]string{
 	"agent/ledger":             {"agent/message"},
 	"agent/outbox":             {"agent/ledger", "agent/message", "agent/uplink", "buffer", "configs"},
 	"agent/recorder":           {"agent/message", "meter", "meter/flight"},
+	"agent/metrics":            {},
 	"agent/page":               {"agent/socket"},
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
@@ -102,6 +103,7 @@ var homes = map[string][]string{
 
 	// Not in the agent.
 	"github.com/chromedp/chromedp":             {"hwtest"},
+	"github.com/VictoriaMetrics/metrics":       {"agent/metrics"},
 	"github.com/chromedp/cdproto":              {"hwtest"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"agent/message/schematest"},
 }

@@ -26,6 +26,7 @@ import (
 	"lvagent/agent/core"
 	"lvagent/agent/credentials"
 	"lvagent/agent/message"
+	"lvagent/agent/metrics"
 	"lvagent/agent/outbox"
 	"lvagent/agent/page"
 	"lvagent/agent/poll"
@@ -263,7 +264,15 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	var records, fetches, board *part
+	var records, fetches, board, scrapes *part
+	if listen := a.site.Config.Metrics.Listen; listen != "" {
+		scrapes = start("metrics", func(ctx context.Context) error {
+			if err := metrics.Serve(ctx, listen, a.numbers); err != nil {
+				a.log.Error("no metrics", "err", err) // everything else goes on
+			}
+			return nil
+		})
+	}
 	if a.page != nil {
 		board = start("status page", func(ctx context.Context) error {
 			if err := a.page.Run(ctx); err != nil {
@@ -282,8 +291,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.notify("STOPPING=1")
 	a.log.Info("agent stops")
 	err := door.stop()
-	if board != nil {
-		err = errors.Join(err, board.stop())
+	for _, p := range []*part{board, scrapes} {
+		if p != nil {
+			err = errors.Join(err, p.stop())
+		}
 	}
 	err = errors.Join(err, loop.stop()) // brings the outputs to rest, over buses that still run
 	for _, p := range polls {

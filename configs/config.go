@@ -47,6 +47,7 @@ type Config struct {
 	Buffer   Buffer   `mapstructure:"buffer" doc:"The store on disk."`
 	Uplink   Uplink   `mapstructure:"uplink" doc:"The MQTT broker."`
 	Page     Page     `mapstructure:"page" doc:"The local status page."`
+	Metrics  Metrics  `mapstructure:"metrics" doc:"Numbers for Prometheus."`
 	Log      Log      `mapstructure:"log" doc:"What is logged."`
 }
 
@@ -321,6 +322,11 @@ type PageAccount struct {
 	Name   string `mapstructure:"name" doc:"As it stands in the audit records."`
 	Role   string `mapstructure:"role" doc:"viewer looks; operator overrides and acknowledges too."`
 	Secret string `mapstructure:"secret" doc:"What lvagent password printed for the password."`
+}
+
+// Metrics are numbers for Prometheus.
+type Metrics struct {
+	Listen string `mapstructure:"listen" doc:"Address on loopback, such as 127.0.0.1:9464, with /metrics. Empty: there are none."`
 }
 
 // Log is what is logged.

@@ -116,6 +116,8 @@ func TestFaults(t *testing.T) {
 		{"a Sparkplug issuer without rights", "uplink: {", "uplink: {payload: sparkplug, sparkplug: {issuer: nobody}, ", "13: uplink.sparkplug.issuer: nobody is not in"},
 		{"a deadband of nothing", "uplink: {", "uplink: {payload: sparkplug, sparkplug: {deadband_v: 0}, ", "13: uplink.sparkplug.deadband_v: must be"},
 		{"a page for everybody", "uplink:", "page: {listen: \"192.0.2.1:80\"}\nuplink:", "13: page.listen: 192.0.2.1 is not loopback: the page needs cert"},
+		{"metrics for everybody", "uplink:", "metrics: {listen: \"192.0.2.1:9464\"}\nuplink:", "13: metrics.listen: must be on loopback"},
+		{"metrics without a port", "uplink:", "metrics: {listen: localhost}\nuplink:", "13: metrics.listen: must be address:port"},
 		{"a page on every port", "uplink:", "page: {listen: \":80\"}\nuplink:", "13: page.listen: must name an address"},
 		{"a page without a port", "uplink:", "page: {listen: localhost}\nuplink:", "13: page.listen: must be address:port"},
 		{"a password in the file", "uplink:", "page: {accounts: [{name: anna, role: viewer, secret: hunter22}]}\nuplink:", "13: page.accounts[0].secret: must be what"},

@@ -56,3 +56,16 @@ func (c *Config) validatePage(s *Source) {
 		s.add("page.listen", "%s is not loopback: the page needs accounts", host)
 	}
 }
+
+func (c *Config) validateMetrics(s *Source) {
+	if c.Metrics.Listen == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.Metrics.Listen)
+	n, perr := strconv.Atoi(port)
+	if err != nil || perr != nil || n < 0 || n > 65535 {
+		s.add("metrics.listen", "must be address:port, such as 127.0.0.1:9464, not %q", c.Metrics.Listen)
+	} else if !loopback(host) {
+		s.add("metrics.listen", "must be on loopback, not %s: there is no password in front of it", host)
+	}
+}

@@ -105,6 +105,7 @@ func (c *Config) validate(s *Source) {
 	c.validateBuffer(s)
 	c.validateUplink(s)
 	c.validatePage(s)
+	c.validateMetrics(s)
 	s.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	s.oneOf("log.format", c.Log.Format, "auto", "json", "text")
 }
