@@ -60,6 +60,7 @@ centre falls silent.`,
 		scanCommand(),
 		meterCommand(),
 		passwordCommand(),
+		doctorCommand(),
 	)
 	return root
 }
