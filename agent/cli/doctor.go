@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,6 +97,11 @@ func (p *place) examine(c *cobra.Command) (found []finding) {
 	if err != nil {
 		return append(found, noAgent(filepath.Join(site.Config.Buffer.Path, socket.Name), err))
 	}
+	return append(found, diagnose(&s)...)
+}
+
+// diagnose says what is wrong with what the agent says of itself.
+func diagnose(s *status) (found []finding) {
 	known := func(code string) advice {
 		a, ok := advices[code]
 		if !ok {
@@ -104,7 +110,8 @@ func (p *place) examine(c *cobra.Command) (found []finding) {
 		return a
 	}
 	told := map[string]bool{}
-	for id, h := range s.Health.Points {
+	for _, id := range slices.Sorted(maps.Keys(s.Health.Points)) {
+		h := s.Health.Points[id]
 		if h.State == "ok" {
 			continue
 		}
@@ -134,7 +141,8 @@ func (p *place) examine(c *cobra.Command) (found []finding) {
 	if s.Backlog > 1000 && s.Uplink.Connected {
 		found = append(found, finding{What: fmt.Sprintf("%d records wait for the broker", s.Backlog), Cause: "the link was away for long, and they are sent at a bounded rate", Next: "look again in some minutes: it must fall", rank: 5})
 	}
-	for id, g := range s.Groups.Groups {
+	for _, id := range slices.Sorted(maps.Keys(s.Groups.Groups)) {
+		g := s.Groups.Groups[id]
 		if g.State == "MISMATCH_HIGH" || g.State == "UNREACHED" {
 			a := known(map[string]string{"MISMATCH_HIGH": "ACTUATOR_PERMISSIVE", "UNREACHED": "ACTUATOR_UNREACHED"}[g.State])
 			found = append(found, finding{"group " + id + ": output is " + g.State, "", "", a.cause, a.next, 3})
