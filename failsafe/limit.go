@@ -25,12 +25,14 @@ func (r *run) limits() {
 		case most <= gs.Limit:
 			gs.Raised = r.now
 			gs.Restart.Jump = gs.Restart.Jump && gs.Restart.Event != ""
-		case rule == RuleProtection && !r.s.Ways[r.wayOf[g]].State.restricted() && r.measured(g) && !r.frozen(g):
+		case rule == RuleProtection && gs.Rule == RuleProtection && r.measured(g) && !r.frozen(g):
 			// The budget it comes from has gone up by a ramp already.
+			gs.Raised = r.now
+		case r.admitted != nil && r.admitted[g]:
 			gs.Raised = r.now
 		default:
 			var why Rule
-			if most, why = r.ramp(g, most); why != "" {
+			if most, why = r.ramp(g, most, rule == RuleProtection); why != "" {
 				rule, source = why, ""
 			}
 		}
@@ -102,8 +104,9 @@ func (r *run) entry(g int, w *WayState, to meter.Milliamps) (meter.Milliamps, Ru
 
 // ramp is how far group g may go up towards most at this step: a share of its
 // rating per time while its phases have headroom, a few amperes a minute when
-// they are near their rating, and not at all while they are not measured.
-func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
+// they are near their rating, and not at all while they are not measured. What
+// protection shares out is held to what the phases have room for already.
+func (r *run) ramp(g int, most meter.Milliamps, shared bool) (meter.Milliamps, Rule) {
 	gs, cfg, t := &r.s.Groups[g], &r.cfg.Groups[g], &r.cfg.Timers
 	load := r.highest(g)
 	if r.frozen(g) {
@@ -119,7 +122,11 @@ func (r *run) ramp(g int, most meter.Milliamps) (meter.Milliamps, Rule) {
 		gs.Raised = r.now
 		return gs.Limit, RuleBlind
 	}
-	if load >= resumeBelow && load != unmeasured {
+	if cfg.Contact && most >= cfg.Rating && gs.Limit < cfg.Rating {
+		gs.Raised = max(gs.Raised, r.now)
+		return gs.Limit, RuleTurn
+	}
+	if load >= resumeBelow && load != unmeasured && !shared {
 		gs.Raised = max(gs.Raised, r.now)
 		return gs.Limit, RuleNoRoom
 	}

@@ -59,6 +59,9 @@ type Constraint struct {
 	Bound  bool          // Budget is in force
 	Budget meter.Milliamps
 	Grown  time.Duration // up to when Budget was raised, or might have been
+	// Margin is kept free besides, for what nobody controls: by how much it went
+	// beyond the target of late. Before is what it was when it last did.
+	Margin, Before meter.Milliamps
 
 	Theta int64         // thermal state, billionths of that at the rating for ever
 	Warm  time.Duration // up to when Theta was reckoned
@@ -117,6 +120,11 @@ func (r *run) constraints() {
 	for i := range r.s.Constraints {
 		c, rating := &r.s.Constraints[i], r.bounds[i].rating
 		l := slices.IndexFunc(r.loads, func(l Load) bool { return l.Way == c.Way })
+		if l >= 0 && r.loads[l].Frozen[c.Phase] {
+			// It is not what the customers take: nothing may be raised by it, nor as
+			// soon as it can be seen again.
+			c.Raised = r.now
+		}
 		c.Known = l >= 0 && rating > 0 && r.loads[l].Quality[c.Phase] == meter.Good &&
 			r.now-r.loads[l].At <= r.cfg.Timers.Sample && r.loads[l].At <= r.now
 		if c.Known {
@@ -222,6 +230,9 @@ func (r *run) budgets() {
 			c.Grown = r.now
 			continue
 		}
+		// What there was to share when a phase froze is all there is until it can
+		// be seen again.
+		frozen := c.Raised == r.now
 		target := b.rating * softTarget / 1000
 		var limits, drawn, reserve, unseen, entitled meter.Milliamps
 		measured := true
@@ -241,7 +252,10 @@ func (r *run) budgets() {
 			drawn += r.drawn(g, c.Phase)
 			measured = measured && r.s.Groups[g].Drawn
 		}
-		room := target - c.Import - reserve
+		if measured {
+			r.learn(c, c.Import-target, b.rating)
+		}
+		room := target - c.Import - reserve - c.Margin
 		spare := room - unseen
 		must := r.must(c)
 		switch {
@@ -262,7 +276,7 @@ func (r *run) budgets() {
 			}
 			r.lower(c, max(0, min(c.Budget, drawn-(c.Import-target), most)))
 		}
-		if c.Bound && !must && !c.hot() && r.settled(c) && (c.Load < resumeBelow || measured && room > 0) && spare > 0 {
+		if c.Bound && !must && !frozen && !c.hot() && r.settled(c) && (c.Load < resumeBelow || measured && room > 0) && spare > 0 {
 			rate := r.cfg.Timers.RestoreSlow
 			if c.Load < slowAbove {
 				rate = b.rating / 10
@@ -275,11 +289,25 @@ func (r *run) budgets() {
 			c.Budget = min(c.Budget+up, most)
 		}
 		c.Grown = r.now
-		if c.Bound && !measured && c.Budget >= entitled {
+		if c.Bound && !measured && !frozen && c.Budget >= entitled {
 			c.Bound = false
 		}
 		r.helpless(i)
 	}
+}
+
+// learn keeps free what the rest of the phase went beyond the target by: two
+// kettles, or a cloud over the roofs, are there before anything can be lowered,
+// and what came once comes again. It is forgotten by an ampere in two minutes.
+func (r *run) learn(c *Constraint, beyond, rating meter.Milliamps) {
+	c.Margin = max(0, c.Margin-meter.Milliamps((r.now-r.s.Mono)/(120*time.Millisecond)))
+	if !c.Above {
+		return
+	}
+	if c.Over == r.now {
+		c.Before = c.Margin
+	}
+	c.Margin = min(rating/4, max(c.Margin, c.Before+beyond))
 }
 
 func (r *run) lower(c *Constraint, to meter.Milliamps) {

@@ -58,6 +58,7 @@ func (r *run) protect() {
 	if turn {
 		r.swapContacts()
 	}
+	r.takeTurns()
 	r.fill(turn)
 }
 
@@ -221,21 +222,69 @@ func (r *run) closeContacts() {
 		room := r.now-gs.Switched >= r.cfg.Timers.MinOff
 		for _, i := range r.on[g] {
 			c, b := &r.s.Constraints[i], &r.bounds[i]
-			room = room && c.Known && c.Load < resumeBelow && !c.hot() && r.settled(c) &&
-				c.Import+cfg.Rating <= b.rating*softTarget/1000 &&
-				(c.Raised == 0 || r.now-c.Raised >= oneAtATime)
+			room = room && c.Known && r.hasRoom(c, b, cfg.Rating)
 		}
 		if !room {
 			continue
 		}
 		gs.Capped, gs.Cap, gs.Switched = false, 0, r.now
 		r.ev.Store = true
+		r.took(g)
+	}
+}
+
+// hasRoom reports whether a contact may add so much to a phase that is measured.
+func (r *run) hasRoom(c *Constraint, b *constraint, rating meter.Milliamps) bool {
+	return c.Load < resumeBelow && !c.hot() && r.settled(c) &&
+		c.Import+rating <= b.rating*softTarget/1000 && (c.Raised == 0 || r.now-c.Raised >= oneAtATime)
+}
+
+// took notes that the contact of group g closes: the next on its phases waits.
+func (r *run) took(g int) {
+	if r.admitted == nil {
+		r.admitted = make([]bool, len(r.s.Groups))
+	}
+	r.admitted[g] = true
+	for _, i := range r.on[g] {
+		c := &r.s.Constraints[i]
+		c.Raised = r.now
+		if c.Bound {
+			c.Budget += r.cfg.Groups[g].Rating
+		}
+	}
+}
+
+// takeTurns decides which contacts that something else than protection held open may
+// close now. They came back together, from failsafe or a command that ended, so
+// they take turns as those that protection opened do; a ramp is nothing to what
+// knows all or nothing.
+func (r *run) takeTurns() {
+	var waiting []int
+	for g := range r.s.Groups {
+		if gs, cfg := &r.s.Groups[g], &r.cfg.Groups[g]; cfg.Contact && !gs.Capped && !gs.Restart.Lost &&
+			gs.Limit < cfg.Rating && r.entitled[g].most >= cfg.Rating {
+			waiting = append(waiting, g)
+		}
+	}
+	if len(waiting) == 0 {
+		return
+	}
+	waiting = r.inTurn(waiting)
+	slices.Reverse(waiting) // the most curtailed first
+	for _, g := range waiting {
+		o := r.governing(r.cfg.Groups[g].ID)
+		person := o != nil && o.Local && o.Kind == Release
+		room := r.now >= r.s.Groups[g].Raised
 		for _, i := range r.on[g] {
-			c := &r.s.Constraints[i]
-			c.Raised = r.now
-			if c.Bound {
-				c.Budget += cfg.Rating
+			switch c, b := &r.s.Constraints[i], &r.bounds[i]; {
+			case c.Known:
+				room = room && r.hasRoom(c, b, r.cfg.Groups[g].Rating)
+			default: // the transformer alone blinds nobody, and a person on site may know better
+				room = room && (b.tx || person) && (c.Raised == 0 || r.now-c.Raised >= oneAtATime)
 			}
+		}
+		if room {
+			r.took(g)
 		}
 	}
 }

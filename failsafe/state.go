@@ -132,6 +132,7 @@ const (
 	RuleBlind    Rule = "no increase without a good measurement"
 
 	RuleNoRoom     Rule = "no increase above 88 % of the rating"
+	RuleTurn       Rule = "contacts close one at a time, where there is room"
 	RuleFrozen     Rule = "no increase while a fuse is suspected"
 	RuleUnmeasured Rule = "not measured for a minute: failsafe limit"
 	RuleProtection Rule = "overload protection"

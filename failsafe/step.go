@@ -79,6 +79,7 @@ type run struct {
 
 	entitled []entitlement     // of each group
 	was      []meter.Milliamps // the groups' limits before this step
+	admitted []bool            // contacts that may close, of those that wait; nil: none
 	place    []int             // of each group when groups take turns; nil: not yet known
 
 	set []Setpoint
@@ -288,7 +289,7 @@ func (r *run) settle() {
 				if to == Free {
 					to, why = Limited, limitedBy[rule]
 				}
-			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom, RuleUnfed:
+			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom, RuleUnfed, RuleTurn:
 				to = Restoring
 			case RuleIdle, RuleHeld:
 				to, why = Restoring, SupplyReturned
