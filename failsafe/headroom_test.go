@@ -122,3 +122,41 @@ func TestFlappingLink(t *testing.T) {
 		t.Errorf("an hour later W1 was back in %d s", back)
 	}
 }
+
+// A group that was at nothing when the centre was lost stays there: headroom is a
+// ceiling of what was in force, and nobody but the centre says that it may charge
+// again (a restriction that is in force does not end by losing the centre).
+func TestHeadroomOfNothingIsNothing(t *testing.T) {
+	for _, headroom := range []bool{true, false} {
+		cfg := testConfig()
+		cfg.Ways[0].Headroom = headroom
+		x := newSite(t, cfg)
+		x.free()
+		x.command(LimitCommand{ID: "off", Target: Target{Groups: []string{"G2"}}, Amount: Amount{Amps, 0}, Relative: true, Duration: 10 * m})
+		x.run(3*m, false)
+		if w := x.way("W1"); w.State != Failsafe || x.group("G2").Limit != 0 {
+			t.Fatalf("W1 is %v, G2 at %d", w.State, x.group("G2").Limit)
+		}
+		x.run(2*h, false) // the command is long over
+		want := meter.Milliamps(0)
+		if !headroom { // the profile is what a group has that nobody speaks to
+			want = x.e.cfg.Groups[1].Failsafe
+		}
+		if got := x.group("G2").Limit; got != want {
+			t.Errorf("headroom %v: G2 at %d two hours later, want %d", headroom, got, want)
+		}
+		x.load = 250_000 // headroom is gone, its ceiling is not
+		x.run(10*m, false)
+		x.load = 50_000
+		x.run(h, false)
+		if got := x.group("G2").Limit; got != want {
+			t.Errorf("headroom %v: G2 at %d after a load, want %d", headroom, got, want)
+		}
+		x.run(2*m, true)
+		x.none("W1")
+		x.run(30*m, true)
+		if got := x.group("G2").Limit; got != cfg.Groups[1].Rating {
+			t.Errorf("headroom %v: G2 at %d after the centre said none, want its rating", headroom, got)
+		}
+	}
+}

@@ -51,6 +51,11 @@ func TestContactsCloseOneByOne(t *testing.T) {
 				n := closed()
 				x.load = tt.load + meter.Milliamps(n)*50_000
 				x.run(s, true)
+				for _, g := range x.s.Groups {
+					if g.Limit > 12_000 && g.Limit < 50_000 {
+						t.Fatalf("%s goes up a ramp: %d", g.ID, g.Limit)
+					}
+				}
 				if k := closed(); k > n+1 {
 					t.Fatalf("%d contacts close at once", k-n)
 				} else if k == n+1 {

@@ -97,10 +97,12 @@ func (r *run) account() {
 	}
 }
 
-// idle reports whether group g is known to draw next to nothing.
+// idle reports whether group g is known to draw next to nothing although it may:
+// of one that is held at nothing nobody knows what it would.
 func (r *run) idle(g int) bool {
-	gs := &r.s.Groups[g]
-	return gs.Drawn && max(gs.Draw[0], gs.Draw[1], gs.Draw[2]) < idleBelow
+	gs, cfg := &r.s.Groups[g], &r.cfg.Groups[g]
+	held := gs.Limit < leastCharge || cfg.Contact && gs.Limit < cfg.Rating
+	return gs.Drawn && !held && max(gs.Draw[0], gs.Draw[1], gs.Draw[2]) < idleBelow
 }
 
 // curtailed is the share of what group g might have drawn that was withheld from
