@@ -20,13 +20,14 @@ demo: build
 bench: build
 	bin/lvbench bench $(ARGS)
 	$(GO) test -run '^$$' -bench 'OpenAMillion|Drain' -benchtime 3x ./buffer
+	$(GO) test ./dnp3/... -run '^$$' -bench .
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkStep
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 
 test: build
-	.ci/install mosquitto mosquitto_sub python3 tmux protoc npm chromium
+	.ci/install mosquitto mosquitto_sub python3 tmux protoc npm chromium tshark
 	$(GO) test -timeout 30m ./...
-	$(GO) test -count=1 -timeout 40m -tags integration ./hwtest/...
+	$(GO) test -count=1 -timeout 40m -tags integration ./hwtest/... ./dnp3/dnp3net
 	$(GO) test -count=1 -tags integration -run "FullDisk|FilledDisk" ./buffer ./agent/outbox
 
 cross:

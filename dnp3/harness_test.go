@@ -16,7 +16,7 @@ const (
 	s          = time.Second
 
 	// noon is 2026-11-25 12:00 UTC in milliseconds, the wall clock at the start.
-	noon = 1_795_608_000_000
+	noon int64 = 1_795_608_000_000
 )
 
 // operator is a handler that answers with status and remembers what it did.
