@@ -183,6 +183,8 @@ func (s *Server) loop(ctx context.Context) error {
 		case <-s.wake:
 			s.takeNotes()
 		case m := <-s.inbox:
+			// First what was told before: a poll sees it.
+			s.takeNotes()
 			s.handle(m)
 		case <-timer.C:
 		}
