@@ -118,6 +118,11 @@ func (s *session) receive(octets []byte, destination uint16, now time.Duration, 
 	}
 	s.counts.Requests++
 	repeated := len(s.last) > 0 && destination == s.lastDestination && bytes.Equal(octets, s.last)
+	if repeated && f.Function == app.RecordCurrentTime {
+		// The master takes the time of the repetition too: there is no telling
+		// when the lost one was sent.
+		repeated = false
+	}
 	if repeated && f.Function != app.Read {
 		// Answered as before, and not done again. What it left unfinished, a
 		// select among it, goes on as it was.

@@ -403,6 +403,26 @@ func TestNeedTime(t *testing.T) {
 	}
 }
 
+// A master that repeats RECORD_CURRENT_TIME means the time of the repetition.
+func TestRepeatedRecordOfTime(t *testing.T) {
+	var set int64
+	c := polled()
+	c.SetTime = func(_ uint16, t int64) bool { set = t; return true }
+	r := quiet(t, c)
+	record := dnp3test.Request(3, dnp3test.FuncRecordTime)
+	r.send(record)
+	r.one()
+	r.wait(2 * s)
+	r.send(record)
+	r.one()
+	r.wait(s)
+	r.send(dnp3test.Request(4, dnp3test.FuncWrite, dnp3test.TimeObject(3, noon)))
+	r.one()
+	if set != noon+1000 {
+		t.Errorf("set to %d ms after what was written, want 1000", set-noon)
+	}
+}
+
 // The quality of the clock goes with events of relative time.
 func TestSynchronisedEvents(t *testing.T) {
 	for _, good := range []bool{false, true} {
