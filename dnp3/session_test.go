@@ -54,6 +54,31 @@ func TestUnsolicitedNeverGivesUp(t *testing.T) {
 	r.nothing()
 }
 
+// opendnp3 #197, as it was met: the master ignores the first unsolicited response
+// while it starts. Its requests are answered, its read no later than the confirm
+// is due, and the response comes again.
+func TestMasterThatIgnoresTheFirstUnsolicitedResponse(t *testing.T) {
+	r := newRig(t, small())
+	r.connect()
+	r.one()
+	if got := r.do(dnp3test.FuncDisable, dnp3test.Classes(1, 2, 3)); got.IIN&dnp3test.IINErrors != 0 {
+		t.Errorf("disable: indications %04x", got.IIN)
+	}
+	r.post(dnp3test.FuncRead, dnp3test.Integrity())
+	r.nothing()
+	r.wait(5 * s)
+	responses := r.responses()
+	if len(responses) != 2 || responses[0].Unsolicited() || !responses[1].Unsolicited() {
+		t.Fatalf("after 5 s: %v, want the answer, then the empty response again", responses)
+	}
+	r.do(dnp3test.FuncEnable, dnp3test.Classes(1))
+	r.send(dnp3test.Confirm(responses[1]))
+	r.update(dnp3.BinaryInput, 0, 1)
+	if u := r.one(); len(u.Events()) != 1 {
+		t.Errorf("events %v, want the one", u.Events())
+	}
+}
+
 // opendnp3 #187: changes while unsolicited responses are disabled wedge nothing.
 func TestChangesWhileDisabledAreReportedLater(t *testing.T) {
 	r := quiet(t, small())
@@ -77,6 +102,15 @@ func TestChangesWhileDisabledAreReportedLater(t *testing.T) {
 	}
 	if len(got) != 900 || got[0] != 1 || got[899] != 900 {
 		t.Errorf("%d events, want 1 to 900", len(got))
+	}
+
+	// The same with the line down, and what the master enabled still enabled.
+	r.drop()
+	r.update(dnp3.AnalogInput, 300, 901)
+	r.wait(time.Hour)
+	r.connect()
+	if u := r.one(); !slices.Equal(values(u), []float64{901}) {
+		t.Errorf("after the line was down: %v, want 901", values(u))
 	}
 }
 

@@ -223,6 +223,9 @@ func (s *Server) takeNotes() {
 		}
 		*n = note{}
 	}
+	if cap(s.taken) > 4096 {
+		s.taken = nil // a burst is over: its space is not kept
+	}
 }
 
 // keep hands over what should outlive a restart, when it changed.
