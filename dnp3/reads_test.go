@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"lvagent/dnp3"
 	"lvagent/dnp3/dnp3test"
 )
@@ -81,4 +83,62 @@ func TestNothingOfABrokenRequest(t *testing.T) {
 	if got := r.do(dnp3test.FuncRead, dnp3test.Classes(1)); len(got.Events()) != 1 {
 		t.Error("a class was assigned")
 	}
+}
+
+// Whatever indices there are and whatever their values, a read returns each
+// point of its range once, with its value, and its flags where not simply
+// ONLINE: packed or not.
+func TestStaticValuesComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		of := rapid.SampledFrom([]dnp3.Type{dnp3.BinaryInput, dnp3.DoubleBitInput, dnp3.BinaryOutput, dnp3.Counter, dnp3.AnalogInput}).Draw(t, "type")
+		indices := rapid.SliceOfNDistinct(rapid.OneOf(rapid.Uint16Range(0, 40), rapid.Uint16()), 1, 60, rapid.ID[uint16]).Draw(t, "indices")
+		c := polled()
+		c.Points = nil
+		for _, index := range indices {
+			c.Points = append(c.Points, dnp3.Point{Type: of, Index: index})
+		}
+		c.Masters[0].MostFragment = rapid.IntRange(300, 2048).Draw(t, "fragment")
+		r := quiet(t, c)
+		want := map[uint16]dnp3.Change{}
+		for _, index := range indices {
+			v := dnp3.Change{Type: of, Index: index, Number: float64(rapid.IntRange(0, 1).Draw(t, "number")), Flags: rapid.SampledFrom([]dnp3.Flags{dnp3.Online, dnp3.Online, dnp3.CommLost}).Draw(t, "flags")}
+			if of == dnp3.DoubleBitInput {
+				v.Number = float64(rapid.IntRange(0, 3).Draw(t, "state"))
+			}
+			r.change(v)
+			want[index] = v
+		}
+		start := rapid.Uint16().Draw(t, "start")
+		stop := rapid.Uint16Range(start, 65535).Draw(t, "stop")
+		group, _ := of.Groups()
+		header := dnp3test.Range(group, rapid.Uint8Range(0, 2).Draw(t, "variation"), start, stop)
+		if rapid.Bool().Draw(t, "all") {
+			start, stop = 0, 65535
+			header = dnp3test.All(group, header[1])
+		}
+		got := r.do(dnp3test.FuncRead, header)
+		objects := got.Objects
+		for !got.Final() {
+			r.send(dnp3test.Confirm(got))
+			got = r.one()
+			objects = append(objects, got.Objects...)
+		}
+		last := -1
+		for _, o := range objects {
+			told, there := want[o.Index]
+			switch flags := dnp3.Flags(o.Flags); {
+			case !there || o.Index < start || o.Index > stop || int(o.Index) <= last:
+				t.Fatalf("%v after index %d: not asked for", o, last)
+			case o.Value != told.Number || o.HasFlags && flags != told.Flags || !o.HasFlags && told.Flags != dnp3.Online:
+				t.Fatalf("%v, want %v with flags %02x", o, told.Number, told.Flags)
+			}
+			last = int(o.Index)
+			delete(want, o.Index)
+		}
+		for index := range want {
+			if index >= start && index <= stop {
+				t.Fatalf("index %d is missing", index)
+			}
+		}
+	})
 }
