@@ -38,6 +38,7 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 		}
 		faults = append(faults, s.checkWrites(src, i)...)
 	}
+	faults = append(faults, s.checkSensor(src)...)
 	for i := range s.Config.Ways {
 		w := &s.Config.Ways[i]
 		m, p := s.meterOf(w)
@@ -74,6 +75,32 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 		}
 	}
 	return faults
+}
+
+// checkSensor finds what is wrong with the meter that the temperature around the
+// transformer is taken from.
+func (s *Site) checkSensor(src *configs.Source) []configs.Fault {
+	id := s.Config.Site.Thermal.Sensor
+	if id == "" {
+		return nil
+	}
+	fault := func(format string, args ...any) []configs.Fault {
+		return []configs.Fault{src.Fault("site.transformer.ambient_meter", format, args...)}
+	}
+	i := slices.IndexFunc(s.Config.Meters, func(m configs.Meter) bool { return m.ID == id })
+	if i < 0 {
+		return fault("there is no meter %q", id)
+	}
+	p := s.profiles[s.Config.Meters[i].Profile]
+	switch {
+	case p == nil && !configs.IsSPI(s.Config.Meters[i].URL):
+		return nil // said already
+	case p == nil || !slices.Contains(p.Quantities(), "temperature"):
+		return fault("profile %s has no register for the temperature", s.Config.Meters[i].Profile)
+	case !slices.ContainsFunc(s.Config.Ways, func(w configs.Way) bool { return w.Meter == id }):
+		return fault("meter %s measures no way, so nobody reads it", id)
+	}
+	return nil
 }
 
 // frontEndWiring finds keys that say nothing of a front end: it measures one way,

@@ -87,6 +87,20 @@ func TestWiringThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// The temperature around the transformer comes from a meter that has a sensor.
+func TestSensorThatIsNone(t *testing.T) {
+	for _, tt := range []struct{ name, site, want string }{
+		{"no such meter", "transformer_kva: 500, transformer: {ambient_meter: m9}", `1: site.transformer.ambient_meter: there is no meter "m9"`},
+		{"a profile without", "transformer_kva: 500, transformer: {ambient_meter: m1}", "1: site.transformer.ambient_meter: profile socomec-digiware has no register"},
+		{"no transformer", "transformer: {ambient_meter: m1}", "1: site.transformer.ambient_meter: there is no transformer"},
+	} {
+		_, faults := prepare(t, strings.Replace(wired, "site: {", "site: {"+tt.site+", ", 1))
+		if len(faults) == 0 || !strings.HasPrefix(faults[0], tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, faults, tt.want)
+		}
+	}
+}
+
 // The ratios of a front end are in its calibration file.
 func TestWiringOfAFrontEnd(t *testing.T) {
 	_, faults := prepare(t, strings.NewReplacer(

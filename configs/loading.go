@@ -20,6 +20,7 @@ type Transformer struct {
 	TopOil     float64       `mapstructure:"top_oil_c" doc:"Highest temperature of the oil, in °C."`
 	Enclosure  float64       `mapstructure:"enclosure_k" doc:"How much warmer it is around the transformer than outside, in K."`
 	Ambient    []float64     `mapstructure:"ambient_c" doc:"Temperature outside by month, January first, in °C. Default 7, 8, 10, 13, 16, 19, 21, 21, 18, 14, 10, 8: warm for Great Britain."`
+	Sensor     string        `mapstructure:"ambient_meter" doc:"Id of a meter whose temperature sensor hangs in the air around the transformer; while it measures, ambient_c and enclosure_k do not count."`
 }
 
 // SeasonAmps is a sustained rating by season; 0 is the rating.
@@ -124,6 +125,9 @@ func (c *Config) validateLoading(s *Source) {
 	}
 	for i, a := range t.Ambient {
 		s.within(fmt.Sprintf("%sambient_c[%d]", at, i), a, -40, 50)
+	}
+	if t.Sensor != "" && c.Site.Transformer == 0 {
+		s.add(at+"ambient_meter", "there is no transformer: site.transformer_kva must give its rating")
 	}
 	for i := range c.Ways {
 		w := &c.Ways[i]

@@ -22,7 +22,7 @@ type (
 
 // Quantity is any of the measured quantities.
 type Quantity interface {
-	Millivolts | Milliamps | Milliwatts | Millivars | Millihertz | WattHours | Count | PPM
+	Millivolts | Milliamps | Milliwatts | Millivars | Millihertz | Millicelsius | WattHours | Count | PPM
 }
 
 // Phase is one of the three phases of a way.

@@ -4,9 +4,10 @@ import "time"
 
 // Further quantities, of the supply rather than of the load.
 type (
-	Millihertz int64
-	WattHours  int64 // as the meter's own register counts them
-	Count      int64 // of events, as the meter's own register counts them
+	Millihertz   int64
+	Millicelsius int64
+	WattHours    int64 // as the meter's own register counts them
+	Count        int64 // of events, as the meter's own register counts them
 )
 
 // SupplyReading is what a meter says of the supply besides a [Reading], at its
@@ -23,6 +24,9 @@ type SupplyReading struct {
 	// Counters of the meter. They may wrap, and start anew with it.
 	Dips, Swells, Interruptions Sample[Count]
 	ImportWh, ExportWh          Sample[WattHours]
+
+	// Temperature is that of whatever the meter's sensor sits on or hangs in.
+	Temperature Sample[Millicelsius]
 }
 
 // Fail makes r a reading without any value, for the reason why.
@@ -37,4 +41,5 @@ func (r *SupplyReading) Fail(why Reason) {
 	r.Dips, r.Swells, r.Interruptions = none, none, none
 	energy := Sample[WattHours]{Reason: why}
 	r.ImportWh, r.ExportWh = energy, energy
+	r.Temperature = Sample[Millicelsius]{Reason: why}
 }

@@ -161,6 +161,7 @@ type Loop struct {
 	wiringAt   time.Duration   // last judged
 	topology   topology        // ways that are not supplied as usual
 	changes    []SettingChange // the last one of each meter
+	ambient    meter.HealthPoint
 	balance    *wiring.Balance // of the ways against the incomer; nil: there is none
 }
 

@@ -66,6 +66,7 @@ func (l *Loop) tickLoading(now time.Duration, wall time.Time, clock meter.Clock)
 			l.watchHeat(i, wall)
 		}
 	}
+	l.tickSensor()
 	if now-l.capacityAt < tellCapacity {
 		return
 	}
@@ -98,6 +99,36 @@ func (l *Loop) watchHeat(i int, wall time.Time) {
 	if beyond := w.Beyond(); way == failsafe.TX && beyond != l.beyondFirm {
 		l.beyondFirm = beyond
 		l.alarms.condition(l, failsafe.Condition{Way: way, Kind: firmCapacity, Edge: edge(beyond)}, wall)
+	}
+}
+
+// ambientPoint is the health point of the sensor of the temperature around the
+// transformer.
+const ambientPoint = "ambient"
+
+// sense takes the temperature around the transformer, where a meter's sensor
+// measures that.
+func (l *Loop) sense(from string, r *meter.SupplyReading) {
+	if sensor := l.Config.Site.Thermal.Sensor; sensor != "" && from == sensor && r.Temperature.Quality == meter.Good {
+		l.loading[len(l.loading)-1].Sense(r.Temperature.Value, r.At)
+	}
+}
+
+// tickSensor says whether the temperature around the transformer is measured as
+// it should be.
+func (l *Loop) tickSensor() {
+	sensor := l.Config.Site.Thermal.Sensor
+	if sensor == "" {
+		return
+	}
+	p := meter.HealthPoint{ID: ambientPoint, State: meter.HealthOK}
+	if !l.loading[len(l.loading)-1].Sensed() {
+		p.State, p.Code = meter.HealthDegraded, "AMBIENT_ASSUMED"
+		p.Detail = "meter " + sensor + " says no temperature; the month's table stands for it"
+	}
+	if p != l.ambient {
+		l.ambient = p
+		l.SetHealth(p)
 	}
 }
 

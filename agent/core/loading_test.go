@@ -3,9 +3,12 @@ package core
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"lvagent/meter"
 )
 
 type capacityOf struct {
@@ -93,6 +96,67 @@ func TestHeatThatIsNotKnownKeepsItsAlarm(t *testing.T) {
 		r.pass(2 * time.Hour) // the load was supposed to go on meanwhile
 		if hot() {
 			t.Error("the alarm stays though the way is known to be cool")
+		}
+	})
+}
+
+// The temperature around the transformer comes from the meter that has a sensor
+// there, and from no other; without it the table stands, and that is told.
+func TestTemperatureAroundTheTransformer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := strings.NewReplacer("transformer_kva: 500", "transformer_kva: 500, transformer: {ambient_meter: m2}",
+			"meters: [", `meters: [{id: m2, url: "tcp://127.0.0.1:1502", unit: 9, profile: eastron-sdm630}, `,
+			"ways: [", "ways: [{id: W2, meter: m2, rating_a: 300}, ").Replace(siteText)
+		r := newRigOf(t, text, map[string][]byte{})
+		defer r.end()
+		say := func(way string, celsius meter.Millicelsius, quality meter.Quality) {
+			var s meter.SupplyReading
+			s.Fail(meter.NotSupported)
+			s.Way, s.At = way, time.Since(r.start)
+			s.Temperature = meter.Sample[meter.Millicelsius]{Value: celsius, Quality: quality}
+			r.loop.Supply(s)
+			r.pass(6 * time.Minute) // it is published every five
+		}
+		tx := func() (ambient float64, assumed bool) {
+			var c struct {
+				Ways []struct {
+					Way         string
+					Flags       []string
+					Transformer *struct {
+						Ambient float64 `json:"ambient_c"`
+					}
+				}
+			}
+			if err := json.Unmarshal(r.retained["lv/v1/S1/up/capacity"], &c); err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range c.Ways {
+				if w.Way == "TX" && w.Transformer != nil {
+					return w.Transformer.Ambient, slices.Contains(w.Flags, "AMBIENT_ASSUMED")
+				}
+			}
+			t.Fatalf("no transformer in %s", r.retained["lv/v1/S1/up/capacity"])
+			return 0, false
+		}
+		for _, tt := range []struct {
+			name    string
+			say     func()
+			ambient float64
+			assumed bool
+		}{
+			{"another meter's sensor", func() { say("W1", 50_000, meter.Good) }, 17, true},
+			{"a doubtful value", func() { say("W2", 50_000, meter.Suspect) }, 17, true},
+			{"the sensor", func() { say("W2", 31_400, meter.Good) }, 31.4, false},
+			{"the sensor is silent", func() { r.pass(20 * time.Minute) }, 17, true},
+		} {
+			tt.say()
+			ambient, assumed := tx()
+			if ambient != tt.ambient || assumed != tt.assumed {
+				t.Errorf("%s: %v °C, assumed %v", tt.name, ambient, assumed)
+			}
+			if p := r.published().Points["ambient"]; (p.Code == "AMBIENT_ASSUMED") != tt.assumed || (p.State == "ok") == tt.assumed {
+				t.Errorf("%s: health %+v", tt.name, p)
+			}
 		}
 	})
 }

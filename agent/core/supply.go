@@ -73,6 +73,7 @@ func (l *Loop) takeSupply(r *meter.SupplyReading) {
 	l.supply[i].AddSupply(r, wall, l.clockWas)
 	l.wiring[i].AddSupply(r)
 	l.feeds[i].window.Supply(r)
+	l.sense(l.Config.Ways[i].Meter, r)
 	l.alarms.tell(l, l.feeds[i].machine.AddSupply(r, wall))
 }
 

@@ -84,7 +84,7 @@ func (w *Way) Capacity(transformer *Way) meter.Capacity {
 		}
 	}
 	if t := w.cfg.Transformer; t != nil {
-		c.AmbientAssumed = true // there is no sensor yet that could say it
+		c.AmbientAssumed = !w.Sensed()
 		ambient := w.ambient()
 		c.Transformer = &meter.TransformerHeat{
 			Ambient: ambient, TopOil: ambient + w.heat.Oil/1000, HotSpot: w.hottest(),

@@ -85,6 +85,9 @@ type Way struct {
 	aged    int64
 	warm    int64 // minutes until a warm start is forgotten
 	demand  demand
+
+	sensed      int64 // around the transformer, thousandths of °C
+	sensedUntil int64 // ms
 }
 
 type phase struct {
@@ -140,6 +143,20 @@ func (w *Way) Add(r *meter.Reading) {
 		w.phase[p].held, w.phase[p].until = min(amps, largest), at+w.cfg.Hold.Milliseconds()
 	}
 }
+
+// senseFor is how long a temperature around the transformer stands: the air in a
+// substation takes longer to change.
+const senseFor = 15 * time.Minute
+
+// Sense takes the temperature around the transformer that a sensor measured at a
+// time. What the month's table and the enclosure would say does not count while
+// it stands.
+func (w *Way) Sense(t meter.Millicelsius, at time.Duration) {
+	w.sensed, w.sensedUntil = int64(t), (at + senseFor).Milliseconds()
+}
+
+// Sensed reports whether the temperature around the transformer is measured.
+func (w *Way) Sensed() bool { return w.cursor < w.sensedUntil }
 
 // Advance brings the models to now, and says what the date is where the clock
 // can be trusted.
@@ -259,9 +276,12 @@ func (w *Way) hottest() int64 {
 
 func (w *Way) sustained(p int) meter.Milliamps { return w.cfg.Sustained[w.season][p] }
 
-// ambient returns the temperature around the transformer; in an unknown month the
-// highest of the year.
+// ambient returns the temperature around the transformer: as measured, else by
+// the month's table; in an unknown month the highest of the year.
 func (w *Way) ambient() int64 {
+	if w.Sensed() {
+		return w.sensed
+	}
 	outside := w.cfg.Ambient[0]
 	for _, a := range w.cfg.Ambient {
 		outside = max(outside, a)

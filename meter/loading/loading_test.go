@@ -422,3 +422,30 @@ func BenchmarkTransformerCapacity(b *testing.B) {
 		w.Capacity(nil)
 	}
 }
+
+// A sensor's temperature counts while it stands, and then the table again.
+func TestTemperatureOfASensor(t *testing.T) {
+	w := New(txConfig())
+	carry(w, 0, 40*time.Hour, 696)
+	theta := w.Capacity(nil).Phase[0].Theta
+	for _, tt := range []struct {
+		name    string
+		after   time.Duration
+		ambient int64
+		assumed bool
+	}{
+		{"just measured", 0, 35_000, false},
+		{"it stands", senseFor - time.Minute, 35_000, false},
+		{"its time is over", senseFor, 17_000, true},
+	} {
+		w.Sense(35_000, 40*time.Hour)
+		w.Advance(40*time.Hour+tt.after, january.Add(40*time.Hour+tt.after), meter.Synced)
+		c := w.Capacity(nil)
+		if c.AmbientAssumed != tt.assumed || c.Transformer.Ambient != tt.ambient || c.Transformer.HotSpot-c.Transformer.TopOil < 20_000 {
+			t.Errorf("%s: assumed %v, %+v; want %v, %d", tt.name, c.AmbientAssumed, *c.Transformer, tt.assumed, tt.ambient)
+		}
+		if hotter := c.Phase[0].Theta > theta; hotter == tt.assumed {
+			t.Errorf("%s: heat %d, by the table %d", tt.name, c.Phase[0].Theta, theta)
+		}
+	}
+}

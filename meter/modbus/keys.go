@@ -144,7 +144,7 @@ var ratiosShape = groupOf(
 )
 
 var registerShape = groupOf(
-	key{"quantity", oneOf(quantityNames...), true, "v, i, p, q and n (neutral current) are read at each poll, the others at the slow period: f, v_line (L1-L2, L2-L3, L3-L1), thd_v, thd_i, dips, swells, interruptions, wh_import, wh_export."},
+	key{"quantity", oneOf(quantityNames...), true, "v, i, p, q and n (neutral current) are read at each poll, the others at the slow period: f, v_line (L1-L2, L2-L3, L3-L1), thd_v, thd_i, dips, swells, interruptions, wh_import, wh_export, temperature."},
 	key{"addr", listOf(addressShape), true, "One address for each phase; one for a quantity without phases."},
 	key{"plus", listOf(addressShape), false, "Registers of the same type that are added."},
 	key{"minus", listOf(addressShape), false, "Registers of the same type that are taken away."},
@@ -159,7 +159,7 @@ var registerShape = groupOf(
 	key{"scale", numberShape, false, "What the raw number is multiplied by. Default 1."},
 	key{"offset", numberShape, false, "What is then added, in the unit."},
 	key{"invalid", listOf(anyWhole), false, "Raw numbers that mean \"not available\"."},
-	key{"range", pairOf(numberShape), false, "[lowest, highest] that is plausible, in V, A, W, var, Hz, % or Wh; outside of it a value counts as missing."},
+	key{"range", pairOf(numberShape), false, "[lowest, highest] that is plausible, in V, A, W, var, Hz, %, Wh or °C; outside of it a value counts as missing."},
 )
 
 var signShape = groupOf(
@@ -229,7 +229,7 @@ var vectorShape = groupOf(
 	key{"vt", numberShape, false, "Ratio, where the agent applies it."},
 	key{"neutral_ct", numberShape, false, "Ratio, where the agent applies it."},
 	key{"words", listOf(imageShape), true, "Contents of registers."},
-	key{"want", wantShape, true, "What they stand for: whole thousandths (mV, mA, mW, mvar, mHz), millionths for thd_v and thd_i, Wh, counts; or why there is no value: sentinel, not_a_number, out_of_range, mismatch, not_supported."},
+	key{"want", wantShape, true, "What they stand for: whole thousandths (mV, mA, mW, mvar, mHz), millionths for thd_v and thd_i, thousandths of °C, Wh, counts; or why there is no value: sentinel, not_a_number, out_of_range, mismatch, not_supported."},
 )
 
 var imageShape = groupOf(

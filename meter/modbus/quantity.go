@@ -28,6 +28,7 @@ const (
 	interruptions
 	energyImport
 	energyExport
+	temperature
 	quantities
 )
 
@@ -57,6 +58,7 @@ var (
 	amperes  = []unit{{"A", 1e3}, {"mA", 1}, {"kA", 1e6}}
 	percents = []unit{{"%", 1e4}, {"1", 1e6}}
 	counts   = []unit{{"1", 1}}
+	degrees  = []unit{{"°C", 1e3}, {"C", 1e3}}
 	energies = []unit{{"Wh", 1}, {"kWh", 1e3}, {"MWh", 1e6}}
 )
 
@@ -76,6 +78,7 @@ var table = [quantities]described{
 	interruptions: {"interruptions", 1, counts, 1, 0, 1e12, false, false},
 	energyImport:  {"wh_import", 1, energies, 1, 0, 1e15, true, true},
 	energyExport:  {"wh_export", 1, energies, 1, 0, 1e15, true, true},
+	temperature:   {"temperature", 1, degrees, 1e3, -50e3, 200e3, false, false},
 }
 
 // quantityNames are those of all quantities, fastNames those of a [meter.Reading].
@@ -163,4 +166,5 @@ func (c *cells) slow(r *meter.SupplyReading) {
 	r.Interruptions = sample[meter.Count](c[interruptions][0])
 	r.ImportWh = sample[meter.WattHours](c[energyImport][0])
 	r.ExportWh = sample[meter.WattHours](c[energyExport][0])
+	r.Temperature = sample[meter.Millicelsius](c[temperature][0])
 }

@@ -182,3 +182,29 @@ func TestRatioWithoutSlowGroup(t *testing.T) {
 	b.round(func(int) {})
 	b.all("the next poll", b.read(), meter.Missing, meter.Mismatch)
 }
+
+// The sensor of a meter is read below zero too, and beyond what air can have it is
+// no temperature.
+func TestTemperature(t *testing.T) {
+	p := parsed(t, known, "  - {quantity: wh_import", "  - {quantity: temperature, addr: [60], type: s16, unit: °C, scale: 0.1}\n  - {quantity: wh_import")
+	for _, tt := range []struct {
+		word uint16
+		want meter.Sample[meter.Millicelsius]
+	}{
+		{215, meter.Sample[meter.Millicelsius]{Value: 21_500, Quality: meter.Good}},
+		{0xff83, meter.Sample[meter.Millicelsius]{Value: -12_500, Quality: meter.Good}},
+		{0x7fff, meter.Sample[meter.Millicelsius]{Reason: meter.OutOfRange}},
+		{0x8000, meter.Sample[meter.Millicelsius]{Reason: meter.OutOfRange}},
+	} {
+		b := newBench(t, p, Setup{}, func(u *metertest.Unit) { knownImage(u); u.SetHolding(60, tt.word) })
+		b.read()
+		if got := b.readSupply().Temperature; got != tt.want {
+			t.Errorf("%#x: %+v, want %+v", tt.word, got, tt.want)
+		}
+	}
+	b := newBench(t, parsed(t, known), Setup{}, knownImage)
+	b.read()
+	if got := b.readSupply().Temperature; got.Reason != meter.NotSupported {
+		t.Errorf("of a meter without a sensor: %+v", got)
+	}
+}
