@@ -54,6 +54,8 @@ func (l *Loop) take(in uplink.Inbound) {
 			Target: target(&body.Target), Release: body.Release, For: body.For, By: body.By, Why: body.Why}}})
 	case message.Acknowledge:
 		l.acknowledge(&c, &body)
+	case message.Topology:
+		l.takeTopology(&c, &body)
 	case message.Resend:
 		if !c.Expires.IsZero() && wall.After(c.Expires) {
 			l.refuse(&c, message.Code(failsafe.Stale), "it came after it expired")

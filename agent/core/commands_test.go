@@ -167,7 +167,7 @@ func TestNonsenseIsBounded(t *testing.T) {
 		r := newRig(t)
 		defer r.end()
 		sent := 0
-		for _, name := range []string{"heartbeat", "limit", "cancel", "override", "telemetry", "ack", "resend", "birth", "config", "", "x/y", "limit/"} {
+		for _, name := range []string{"heartbeat", "limit", "cancel", "override", "telemetry", "ack", "topology", "resend", "birth", "config", "", "x/y", "limit/"} {
 			for _, payload := range [][]byte{
 				nil, []byte("{}"), []byte("null"), []byte(`{"id":"x"}`), []byte("\xff\xfe"),
 				bytes.Repeat([]byte("["), 1<<20), bytes.Repeat([]byte(`{"a":`), 12_000), bytes.Repeat([]byte("9"), message.MaxPayload),

@@ -131,6 +131,7 @@ func (l *Loop) failsafeState(wall time.Time) *message.FailsafeState {
 			Target: o.Target, Kind: o.Kind.String(), By: o.By, Why: o.Why, Source: source, Since: o.Since, Expires: o.EndWall})
 	}
 	f.InForce = l.inForce(wall)
+	f.Topology = l.suppliedWays()
 	return f
 }
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -171,46 +172,55 @@ func (a *alarms) ack(l *Loop, id, by string) error {
 // acknowledge carries out cmd/ack for an alarm. It lifts no restriction, so who
 // may send commands may send this; a repeated one changes nothing.
 func (l *Loop) acknowledge(c *message.Command, body *message.Acknowledge) {
-	wall, clk := l.Wall(), l.Clock()
-	switch {
-	case body.Alarm == "":
+	if body.Alarm == "" {
 		l.refuse(c, "NO_TARGET", "no lockout is known to this version; name an alarm")
+		return
+	}
+	if !l.admit(c, l.alarms.acks) {
+		return
+	}
+	if err := l.alarms.ack(l, body.Alarm, cmp.Or(body.By, c.Issuer)); err != nil {
+		l.refuse(c, "NO_TARGET", err.Error())
+		return
+	}
+	done := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: l.Wall()}
+	l.say(message.AckStream, l.Wall(), message.AppendAck(nil, l.agent, &done), false)
+}
+
+// admit refuses a command that is not the engine's to judge, unless its issuer may
+// send it, it is meant now, and it is above the issuer's last in heard, where its
+// place is noted.
+func (l *Loop) admit(c *message.Command, heard map[string]counted) bool {
+	clk := l.Clock()
+	switch {
 	case !slices.Contains(l.Config.Failsafe.Issuers, c.Issuer):
 		l.refuse(c, "UNKNOWN_ISSUER", "not in failsafe.issuers")
 	case !clk.Clock.Trusted() || clk.Suspect:
 		l.refuse(c, "CLOCK_UNTRUSTED", "the clock is not set, so nobody can tell whether this is still meant")
-	case wall.After(c.Expires):
+	case l.Wall().After(c.Expires):
 		l.refuse(c, "STALE", "it came after it expired")
-	case !l.alarms.newer(c):
+	case !newer(heard, c):
 		l.refuse(c, message.Code(failsafe.Replay), "its epoch and seq are not above the issuer's last")
 	default:
-		by := body.By
-		if by == "" {
-			by = c.Issuer
-		}
-		if err := l.alarms.ack(l, body.Alarm, by); err != nil {
-			l.refuse(c, "NO_TARGET", err.Error())
-			return
-		}
-		done := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: wall}
-		l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &done), false)
+		return true
 	}
+	return false
 }
 
 // counted is an issuer's place in its own sequence.
-type counted struct{ epoch, seq uint64 }
+type counted struct {
+	Epoch uint64 `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+}
 
-// newer reports whether an acknowledgement is above its issuer's last, and
-// remembers it: one that is sent again must not end the next occurrence. What is
-// remembered is of the issuers that the site file names, so there are few.
-func (a *alarms) newer(c *message.Command) bool {
-	was, known := a.acks[c.Issuer]
-	if known && (c.Epoch < was.epoch || c.Epoch == was.epoch && c.Seq <= was.seq) {
+// newer reports whether a command is above its issuer's last, and remembers it: one
+// that is sent again must not end the next occurrence. What is remembered is of the
+// issuers that the site file names, so there are few.
+func newer(heard map[string]counted, c *message.Command) bool {
+	was, known := heard[c.Issuer]
+	if known && (c.Epoch < was.Epoch || c.Epoch == was.Epoch && c.Seq <= was.Seq) {
 		return false
 	}
-	if a.acks == nil {
-		a.acks = map[string]counted{}
-	}
-	a.acks[c.Issuer] = counted{c.Epoch, c.Seq}
+	heard[c.Issuer] = counted{c.Epoch, c.Seq}
 	return true
 }

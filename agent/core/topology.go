@@ -1,17 +1,28 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
+	"lvagent/agent/message"
 	"lvagent/agent/outbox"
+	"lvagent/failsafe"
 	"lvagent/meter"
 )
 
-// topologyKey is where the ways that are not supplied as usual are kept.
-const topologyKey = "topology"
+// Where the ways that are not supplied as usual are kept, and the last command of
+// each issuer.
+const (
+	topologyKey      = "topology"
+	topologyHeardKey = "topology/heard"
+)
+
+// Sources of what a person says.
+const localSource, remoteSource = "local", "remote"
 
 // mostTopology is the longest that a way may be declared otherwise; it ends by
 // itself, so that what is forgotten ends too.
@@ -29,6 +40,7 @@ type Topology struct {
 	State   string        `json:"state"` // back-fed, paralleled, dead
 	By      string        `json:"by"`
 	Why     string        `json:"why"`
+	Source  string        `json:"source"` // local or remote
 	Since   time.Time     `json:"since"`
 	Expires time.Time     `json:"expires"`
 	Left    time.Duration `json:"left"` // by the monotonic clock, as last kept
@@ -38,14 +50,23 @@ type Topology struct {
 // restricts, so it ends late rather than early: when both clocks say so. A clock
 // that is not trusted has no say.
 type topology struct {
-	ways []Topology
-	at   time.Duration // up to when Left was reckoned
+	ways  []Topology
+	at    time.Duration      // up to when Left was reckoned
+	heard map[string]counted // the last command of each issuer
 }
 
 // resumeTopology takes up what was kept. The time that the agent was away does not
 // count: nobody knows how long it was.
 func (l *Loop) resumeTopology(now time.Duration) {
-	l.topology.at = now
+	l.topology.at, l.topology.heard = now, map[string]counted{}
+	if heard := l.Outbox.Get(topologyHeardKey); heard != nil {
+		if err := json.Unmarshal(heard, &l.topology.heard); err != nil {
+			l.Log.Error("places of the issuers of topology not resumed", "err", err)
+		}
+	}
+	if l.topology.heard == nil {
+		l.topology.heard = map[string]counted{} // null was kept
+	}
 	body := l.Outbox.Get(topologyKey)
 	if body == nil {
 		return
@@ -65,49 +86,65 @@ func (l *Loop) resumeTopology(now time.Duration) {
 
 // SetTopology says how a way is supplied, in the name of somebody on site.
 func (l *Loop) SetTopology(ctx context.Context, t Topology, d time.Duration) (err error) {
-	abnormal := false
-	for _, s := range abnormalTopologies {
-		abnormal = abnormal || s == t.State
-	}
 	switch {
-	case !abnormal && t.State != normalTopology:
-		return fmt.Errorf("topology of %s: must be normal, back-fed, paralleled or dead, not %q", t.Way, t.State)
 	case t.By == "" || t.Why == "":
 		return fmt.Errorf("topology of %s: say who you are and why", t.Way)
-	case abnormal && (d <= 0 || d > mostTopology):
-		return fmt.Errorf("topology of %s: say for how long, up to %s, not %s", t.Way, mostTopology, d)
+	case len(t.By) > mostBy || len(t.Why) > mostWhy:
+		return fmt.Errorf("topology of %s: say who you are in %d letters at most, and why in %d", t.Way, mostBy, mostWhy)
 	}
-	asked := l.Ask(ctx, func(l *Loop) {
-		i, ok := l.ways[t.Way]
-		if !ok || i >= len(l.Config.Ways) || l.Config.Ways[i].IsIncomer() {
-			err = fmt.Errorf("topology of %s: there is no such feeder", t.Way)
-			return
-		}
-		l.ageTopology(l.Now())
-		t.Since = l.Wall()
-		t.Expires, t.Left = t.Since.Add(d), d
-		l.dropTopology(t.Way)
-		if abnormal {
-			l.topology.ways = append(l.topology.ways, t)
-		}
-		l.Log.Warn("topology of a way", "way", t.Way, "state", t.State, "for", d.String(), "by", t.By, "why", t.Why)
-		l.applyTopology(i)
-		l.Outbox.Store(true, nil, l.keptTopology())
-	})
+	t.Source = localSource
+	asked := l.Ask(ctx, func(l *Loop) { err = l.setTopology(t, d, "") })
 	if asked != nil {
 		return asked
 	}
 	return err
 }
 
-func (l *Loop) dropTopology(way string) {
-	kept := l.topology.ways[:0]
-	for _, t := range l.topology.ways {
-		if t.Way != way {
-			kept = append(kept, t)
-		}
+// setTopology says how a way is supplied from now on. Command is the id of the
+// centre's, where it is one.
+func (l *Loop) setTopology(t Topology, d time.Duration, command string) error {
+	abnormal := slices.Contains(abnormalTopologies, t.State)
+	switch {
+	case !abnormal && t.State != normalTopology:
+		return fmt.Errorf("topology of %s: must be normal, back-fed, paralleled or dead, not %q", t.Way, t.State)
+	case abnormal && (d <= 0 || d > mostTopology):
+		return fmt.Errorf("topology of %s: say for how long, up to %s, not %s", t.Way, mostTopology, d)
 	}
-	l.topology.ways = kept
+	i, ok := l.ways[t.Way]
+	if !ok || i >= len(l.Config.Ways) || l.Config.Ways[i].IsIncomer() {
+		return fmt.Errorf("topology of %s: there is no such feeder", t.Way)
+	}
+	l.ageTopology(l.Now())
+	t.Since = l.Wall()
+	t.Expires, t.Left = t.Since.Add(d), d
+	was := l.dropTopology(t.Way)
+	if abnormal {
+		l.topology.ways = append(l.topology.ways, t)
+	}
+	l.Log.Warn("topology of a way", "way", t.Way, "state", t.State, "for", d.String(), "by", t.By, "why", t.Why, "source", t.Source, "command", command)
+	l.record([]failsafe.Decision{{Kind: failsafe.DecidedTopology, Way: t.Way, Rule: t.Source, Source: command,
+		By: t.By, Why: t.Why, From: was, To: t.State}}, l.Now(), l.Wall())
+	l.toldTopology(i)
+	return nil
+}
+
+// toldTopology carries a change out, keeps it and has it published.
+func (l *Loop) toldTopology(i int) {
+	l.applyTopology(i)
+	l.Outbox.Store(true, nil, l.keptTopology()...)
+	l.dirty = true
+}
+
+// dropTopology makes a way one that is supplied as usual, and returns what it was.
+func (l *Loop) dropTopology(way string) (was string) {
+	was = normalTopology
+	l.topology.ways = slices.DeleteFunc(l.topology.ways, func(t Topology) bool {
+		if t.Way == way {
+			was = t.State
+		}
+		return t.Way == way
+	})
+	return was
 }
 
 // topologyOf returns how a way is supplied while it is not as usual.
@@ -141,8 +178,8 @@ func (l *Loop) tickTopology(now time.Duration, wall time.Time, clock meter.Clock
 		}
 		l.dropTopology(t.Way)
 		l.Log.Info("topology of a way", "way", t.Way, "state", normalTopology, "by", t.By, "why", "its time is over")
-		l.applyTopology(at)
-		l.Outbox.Store(true, nil, l.keptTopology())
+		l.record([]failsafe.Decision{{Kind: failsafe.DecidedTopology, Way: t.Way, Rule: "expired", From: t.State, To: normalTopology}}, now, wall)
+		l.toldTopology(at)
 	}
 }
 
@@ -162,10 +199,40 @@ func (l *Loop) applyTopology(i int) {
 	l.SetHealth(p)
 }
 
-func (l *Loop) keptTopology() outbox.Kept {
-	body, err := json.Marshal(l.topology.ways)
-	if err != nil {
-		l.Log.Error("topology of the ways not kept", "err", err)
+func (l *Loop) keptTopology() (all []outbox.Kept) {
+	for key, what := range map[string]any{topologyKey: l.topology.ways, topologyHeardKey: l.topology.heard} {
+		body, err := json.Marshal(what)
+		if err != nil {
+			l.Log.Error("topology of the ways not kept", "err", err)
+			continue
+		}
+		all = append(all, outbox.Kept{Key: key, Value: body})
 	}
-	return outbox.Kept{Key: topologyKey, Value: body}
+	return all
+}
+
+// takeTopology carries out cmd/topology. Back to normal lifts a restriction, so it
+// is as well guarded as a limit: a known issuer, a clock that is trusted, not
+// expired, and above the issuer's last, which is kept over a restart.
+func (l *Loop) takeTopology(c *message.Command, body *message.Topology) {
+	if !l.admit(c, l.topology.heard) {
+		return
+	}
+	t := Topology{Way: body.Way, State: string(body.State), By: cmp.Or(body.By, c.Issuer), Why: body.Why, Source: remoteSource}
+	if err := l.setTopology(t, body.For, c.ID); err != nil {
+		l.Outbox.Store(false, nil, l.keptTopology()...) // its place counts all the same
+		l.refuse(c, "NO_TARGET", err.Error())
+		return
+	}
+	done := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: l.Wall()}
+	l.say(message.AckStream, l.Wall(), message.AppendAck(nil, l.agent, &done), false)
+}
+
+// suppliedWays are the ways that are not supplied as usual.
+func (l *Loop) suppliedWays() (all []message.SuppliedWay) {
+	for _, t := range l.topology.ways {
+		all = append(all, message.SuppliedWay{Way: t.Way, State: message.Supply(t.State), By: t.By, Why: t.Why,
+			Source: cmp.Or(t.Source, localSource), Since: t.Since, Expires: t.Expires})
+	}
+	return all
 }

@@ -2,6 +2,9 @@ package core
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,7 +85,9 @@ func TestTopologyEndsLateRatherThanEarly(t *testing.T) {
 				now, begun := time.Duration(0), time.Duration(0)
 				if tt.restarted {
 					l.tickTopology(time.Hour, wall.Add(time.Hour), meter.Synced)
-					kept[topologyKey] = l.keptTopology().Value
+					for _, k := range l.keptTopology() {
+						kept[k.Key] = k.Value
+					}
 					l = stillRig(t, siteText, kept, nil).loop
 					begun = time.Hour
 				}
@@ -126,6 +131,85 @@ func TestTopologyIsRefused(t *testing.T) {
 		o.State = normalTopology
 		if err := r.loop.SetTopology(t.Context(), o, 0); err != nil || len(r.loop.topology.ways) != 0 {
 			t.Errorf("not ended by hand: %v", err)
+		}
+	})
+}
+
+// The centre says how a way is supplied as somebody on site does, and only the
+// centre: a known issuer, in time, in order, over a restart too.
+func TestTopologyOfTheCentre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.pass(3 * time.Minute)
+		r.beat()
+		n := 0
+		send := func(r *rig, issuer string, seq int, body string) string {
+			n++
+			id := fmt.Sprint("t", n)
+			r.send("topology", fmt.Sprintf(`{"id":%q,"issuer":%q,"epoch":1,"seq":%d,%s,%s}`, id, issuer, seq, inTime(), body))
+			return strings.Join(r.stages(id), ", ")
+		}
+		const backFed, normal = `"way":"W1","state":"back-fed","for":"8h","by":"duty engineer","why":"joint"`, `"way":"W1","state":"normal"`
+		shown := func(r *rig) string {
+			r.pass(2 * time.Second)
+			var f struct{ Topology []map[string]string }
+			if err := json.Unmarshal(r.retained["lv/v1/S1/up/failsafe"], &f); err != nil {
+				t.Fatal(err)
+			}
+			if len(f.Topology) == 0 {
+				return ""
+			}
+			return f.Topology[0]["state"] + " by " + f.Topology[0]["by"] + ", " + f.Topology[0]["source"]
+		}
+		for _, tt := range []struct {
+			name, issuer string
+			seq          int
+			body         string
+			want, shown  string
+		}{
+			{"of a stranger", "scada-9", 10, backFed, "rejected UNKNOWN_ISSUER", ""},
+			{"of no way", "scada-1", 11, strings.Replace(backFed, "W1", "W9", 1), "rejected NO_TARGET", ""},
+			{"for a year", "scada-1", 12, strings.Replace(backFed, "8h", "1000h", 1), "rejected INVALID", ""},
+			{"back-fed", "scada-1", 13, backFed, "completed", "back-fed by duty engineer, remote"},
+			{"sent again", "scada-1", 13, normal, "rejected REPLAY", "back-fed by duty engineer, remote"},
+			{"older", "scada-1", 9, normal, "rejected REPLAY", "back-fed by duty engineer, remote"},
+		} {
+			if got := send(r, tt.issuer, tt.seq, tt.body); got != tt.want {
+				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+			}
+			if got := shown(r); got != tt.shown {
+				t.Errorf("%s: shown %q, want %q", tt.name, got, tt.shown)
+			}
+		}
+		r.clock.Suspect = true
+		if got := send(r, "scada-1", 20, normal); got != "rejected CLOCK_UNTRUSTED" {
+			t.Errorf("with a clock that was stepped: %s", got)
+		}
+		r.clock.Suspect = false
+		r.send("topology", `{"id":"old","issuer":"scada-1","epoch":1,"seq":21,"issued":"2000-01-01T00:00:00Z","expires":"2000-01-01T00:00:01Z",`+normal+`}`)
+		if got := strings.Join(r.stages("old"), ", "); got != "rejected STALE" {
+			t.Errorf("after it expired: %s", got)
+		}
+		if got := r.audited("topology"); len(got) != 1 || got[0]["from"] != "normal" || got[0]["to"] != "back-fed" || got[0]["source"] != "t4" || got[0]["rule"] != "remote" || got[0]["by"] != "duty engineer" {
+			t.Errorf("audited %v", got)
+		}
+		r.end()
+
+		after := newRigOf(t, siteText, r.kept)
+		defer after.end()
+		after.seq = 1000
+		after.pass(3 * time.Minute)
+		if got := shown(after); got != "back-fed by duty engineer, remote" {
+			t.Errorf("after a restart: %q", got)
+		}
+		if got := send(after, "scada-1", 13, normal); got != "rejected REPLAY" {
+			t.Errorf("what was heard before the restart: %s", got)
+		}
+		if got := send(after, "scada-1", 14, normal); got != "completed" || shown(after) != "" {
+			t.Errorf("as usual again: %s, shown %q", got, shown(after))
+		}
+		if got := after.audited("topology"); len(got) != 1 || got[0]["from"] != "back-fed" || got[0]["to"] != "normal" || got[0]["by"] != "scada-1" {
+			t.Errorf("audited %v", got)
 		}
 	})
 }

@@ -86,7 +86,7 @@ func (l *Loop) keepWindows(with []outbox.Record, now time.Duration) {
 		l.Outbox.Store(false, with)
 		return
 	}
-	l.Outbox.Store(false, with, outbox.Kept{Key: windowsKey, Value: body}, l.alarms.kept(l), l.keptTopology())
+	l.Outbox.Store(false, with, append(l.keptTopology(), outbox.Kept{Key: windowsKey, Value: body}, l.alarms.kept(l))...)
 }
 
 // resumeWindows goes on with the periods that were open. What can't be used is

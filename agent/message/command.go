@@ -18,6 +18,7 @@ const (
 	BirthCommand     = "birth"
 	AckCommand       = "ack"
 	TelemetryCommand = "telemetry"
+	TopologyCommand  = "topology"
 	ConfigCommand    = "config"
 )
 
@@ -45,7 +46,8 @@ type Command struct {
 }
 
 // Body is what one kind of command asks for: [Heartbeat], [Limit], [Cancel],
-// [Override], [Resend], [Birth], [Acknowledge], [Telemetry] or [Configure].
+// [Override], [Resend], [Birth], [Acknowledge], [Telemetry], [Topology] or
+// [Configure].
 type Body interface{ body() }
 
 // Heartbeat says that the control centre is alive. It is never acknowledged.
@@ -161,10 +163,30 @@ type GroupTelemetry struct {
 	Phase [meter.Phases]meter.PhaseReading
 }
 
+// Supply is how a way is supplied.
+type Supply string
+
+// Supplies of a way.
+const (
+	Normal     Supply = "normal" // from its own busbar alone
+	BackFed    Supply = "back-fed"
+	Paralleled Supply = "paralleled"
+	Dead       Supply = "dead"
+)
+
+// Topology says how a way is supplied.
+type Topology struct {
+	Way     string
+	State   Supply
+	For     time.Duration // 0 where Normal
+	By, Why string
+}
+
 // Configure carries a new site file.
 type Configure struct{ Site string }
 
 func (Telemetry) body()   {}
+func (Topology) body()    {}
 func (Configure) body()   {}
 func (Heartbeat) body()   {}
 func (Limit) body()       {}

@@ -87,6 +87,11 @@ func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
 		f.order(&c, required)
 		f.expiry(&c, required)
 		c.Body = f.telemetryCommand()
+	case TopologyCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = f.topologyCommand()
 	case ConfigCommand:
 		f.identify()
 		f.order(&c, required)
@@ -200,6 +205,26 @@ func (f *fields) acknowledgeCommand() Acknowledge {
 		a.Alarm = f.text("alarm", 128, required)
 	}
 	return a
+}
+
+func (f *fields) topologyCommand() Topology {
+	t := Topology{
+		Way: f.id("way", required), State: Supply(f.text("state", 16, required)), For: f.span("for", 1, optional),
+		By: f.text("by", 200, optional), Why: f.text("why", 500, optional),
+	}
+	switch t.State {
+	case Normal:
+		if f.has("for") {
+			f.wrong("for", "normal has no end")
+		}
+	case BackFed, Paralleled, Dead:
+		if !f.has("for") {
+			f.wrong("for", "%s must have an end", t.State)
+		}
+	default:
+		f.wrong("state", "%q is none of normal, back-fed, paralleled, dead", t.State)
+	}
+	return t
 }
 
 func (f *fields) resendCommand() Resend {

@@ -153,6 +153,7 @@ func TestGoldens(t *testing.T) {
 				{Way: "W4", State: "FREE", Since: start},
 			},
 			Overrides: []OverrideInForce{{Target: "W3", Kind: "release", By: "J. Smith", Why: "cable test", Source: "local", Since: start, Expires: start.Add(time.Hour)}},
+			Topology:  []SuppliedWay{{Way: "W1", State: BackFed, By: "duty engineer", Why: "joint", Source: "remote", Since: start, Expires: start.Add(8 * time.Hour)}},
 		}),
 		"groups": AppendGroups(nil, agent, instant, []GroupState{
 			{

@@ -146,6 +146,7 @@ type FailsafeState struct {
 	Ways      []FailsafeWay
 	Overrides []OverrideInForce
 	InForce   []InForce
+	Topology  []SuppliedWay // those that are not supplied as usual
 }
 
 // FailsafeWay is the state of one way and the reason for it.
@@ -161,6 +162,15 @@ type FailsafeWay struct {
 // OverrideInForce is an override that runs now.
 type OverrideInForce struct {
 	Target, Kind   string
+	By, Why        string
+	Source         string // local or remote
+	Since, Expires time.Time
+}
+
+// SuppliedWay is a way that is not supplied as usual.
+type SuppliedWay struct {
+	Way            string
+	State          Supply
 	By, Why        string
 	Source         string // local or remote
 	Since, Expires time.Time
@@ -199,6 +209,20 @@ func AppendFailsafe(dst []byte, agent string, f *FailsafeState) []byte {
 	}
 	w.shutArray()
 	w.inForce(f.InForce)
+	w.openArray("topology")
+	for i := range f.Topology {
+		t := &f.Topology[i]
+		w.open("")
+		w.text("way", t.Way)
+		w.text("state", string(t.State))
+		w.known("by", t.By)
+		w.known("why", t.Why)
+		w.text("source", t.Source)
+		w.instant("since", t.Since)
+		w.instant("expires", t.Expires)
+		w.shut()
+	}
+	w.shutArray()
 	w.shut()
 	return w.b
 }

@@ -198,7 +198,7 @@ func TestEachTopicHasASchema(t *testing.T) {
 	} {
 		all[topics.Route(stream, start, start)], all[topics.History(stream)] = name, name
 	}
-	for _, name := range []string{HeartbeatCommand, LimitCommand, CancelCommand, OverrideCommand, ResendCommand, BirthCommand, AckCommand, TelemetryCommand, ConfigCommand, RestorationCommand} {
+	for _, name := range []string{HeartbeatCommand, LimitCommand, CancelCommand, OverrideCommand, ResendCommand, BirthCommand, AckCommand, TelemetryCommand, TopologyCommand, ConfigCommand, RestorationCommand} {
 		all["lv/v1/a/cmd/"+name] = "cmd/" + name
 	}
 	used := map[string]bool{}
@@ -226,7 +226,7 @@ func TestEachTopicHasASchema(t *testing.T) {
 var beyondSchema = []string{
 	"a group twice", "telemetry of one group twice", "phases of a group", "duration zero", "duration negative", "duration of a year",
 	"year 9999", "compensation too long", "override by nobody", "release with a limit", "limit override without one",
-	"resend by number and time", "resend by half a time", "resend backwards in time", "resend backwards", "generation too large", "no site file", "restoration let go for a time",
+	"resend by number and time", "resend by half a time", "resend backwards in time", "resend backwards", "back-fed for ever", "normal with an end", "generation too large", "no site file", "restoration let go for a time",
 }
 
 // conforms checks a command that the agent read, or refused, against its schema.

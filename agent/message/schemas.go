@@ -206,6 +206,11 @@ func failsafeSchema() node {
 			has("since", orNull(when()), ""), has("expires", orNull(when()), ""),
 		)), "what a person has overridden"),
 		has("in_force", inForceSchema(), "what else holds groups back or keeps a state, with its end"),
+		has("topology", list(object(
+			aWay, has("state", known(string(BackFed), string(Paralleled), string(Dead)), "how it is supplied"),
+			has("by", orNull(text()), "who says so"), has("why", orNull(text()), ""), has("source", one("local", "remote"), ""),
+			has("since", orNull(when()), ""), has("expires", orNull(when()), ""),
+		)), "ways that are not supplied as usual: nothing is raised on them"),
 	)
 }
 
@@ -320,6 +325,10 @@ var schemas = []Schema{
 		has("id", id(), ""), has("issued", when(), ""), may("expires", orNull(when()), "last moment of acceptance"), signature)},
 	{"cmd/telemetry", []string{"cmd/telemetry"}, false, "What a third party measures at charging groups.", order(has("groups",
 		node{kind: "array", fewest: 1, most: maxGroups, items: &telemetryGroup}, "each group once"))},
+	{"cmd/topology", []string{"cmd/topology"}, false, "How a way is supplied. All but normal has an end, and holds back raises until then.", order(
+		has("way", id(), ""), has("state", one(string(Normal), string(BackFed), string(Paralleled), string(Dead)), ""),
+		may("for", orNull(span()), "how long, at most 31 days; not of normal"), may("by", orNull(longest(text(), 200)), "who; absent: the issuer"),
+		may("why", orNull(longest(text(), 500)), ""))},
 	{"cmd/config", []string{"cmd/config"}, false, "A site file. This version refuses it.", order(has("site", longest(text(), MaxPayload), "its text"))},
 }
 
