@@ -1,10 +1,10 @@
 package alarm
 
 import (
-	"math/bits"
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/fixed"
 )
 
 // mean adds up a value over one stretch of wall-clock time.
@@ -12,7 +12,7 @@ type mean struct {
 	open       bool
 	end        time.Duration // of the stretch
 	sum        int64         // value x ms, of a signed quantity
-	high, low  uint64        // value x value x ms, of a magnitude
+	squares    fixed.Sum     // value x value x ms, of a magnitude
 	weight     int64         // ms
 	quality    meter.Quality // the worst that took part
 	void       bool          // the supply was lost: no verdict on this stretch
@@ -73,10 +73,7 @@ func (a *mean) until(at, hold time.Duration) {
 	a.sum += a.value * ms
 	magnitude := uint64(max(a.value, -a.value))
 	if magnitude <= largestRMS {
-		high, low := bits.Mul64(magnitude*magnitude, uint64(ms))
-		var carry uint64
-		a.low, carry = bits.Add64(a.low, low, 0)
-		a.high, _ = bits.Add64(a.high, high, carry)
+		a.squares = a.squares.Plus(fixed.Product(magnitude*magnitude, uint64(ms)))
 	}
 	a.quality = min(a.quality, a.valueWorth)
 }
@@ -89,8 +86,8 @@ func (a *mean) close(over time.Duration, signed bool) (seen, bool) {
 	if signed {
 		return seen{value: a.sum / a.weight, quality: a.quality}, true
 	}
-	square, _ := bits.Div64(a.high, a.low, uint64(a.weight))
-	return seen{value: root128(0, square), quality: a.quality}, true
+	square := a.squares.Over(uint64(a.weight))
+	return seen{value: int64(fixed.Sum{Lo: square}.Root()), quality: a.quality}, true
 }
 
 // signed reports whether the rule's quantity has a direction.

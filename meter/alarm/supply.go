@@ -1,10 +1,10 @@
 package alarm
 
 import (
-	"math/bits"
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/fixed"
 )
 
 // AddSupply takes what the meter says of the supply, for UNBALANCE. It returns
@@ -51,16 +51,11 @@ func seeVUF(r *meter.SupplyReading) seen {
 const highestLine = 100_000_000
 
 // unbalance returns the negative-sequence share of three voltages between
-// phases, and false where they are none: they must close to a triangle. With S
-// the sum of their squares and A the area of that triangle it is the root of
-// (S - 4*sqrt(3)*A) / (S + 4*sqrt(3)*A), and Heron gives 16*A*A as a product.
+// phases, and false where they are none: they must close to a triangle.
 func unbalance(a, b, c int64) (meter.PPM, bool) {
 	if min(a, b, c) <= 0 || max(a, b, c) > highestLine || a >= b+c || b >= c+a || c >= a+b {
 		return 0, false
 	}
-	high, low := bits.Mul64(uint64(3*(a+b+c)*(b+c-a)), uint64((c+a-b)*(a+b-c)))
-	s, area := a*a+b*b+c*c, root128(high, low)
-	high, low = bits.Mul64(uint64(max(0, s-area)), 1_000_000_000_000)
-	square, _ := bits.Div64(high, low, uint64(s+area))
-	return meter.PPM(root128(0, square)), true
+	share, ok := fixed.Skew(a, b, c)
+	return meter.PPM(share), ok
 }

@@ -1,11 +1,11 @@
 package alarm
 
 import (
-	"math/bits"
 	"slices"
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/fixed"
 )
 
 // TX is the name of the pseudo-way that stands for the transformer.
@@ -229,7 +229,7 @@ func (t *Transformer) sum(out *meter.PhaseReading, phase int, at time.Duration) 
 	whyPower |= meter.Derived
 	out.P = meter.Sample[meter.Milliwatts]{Value: meter.Milliwatts(p), Quality: power, Reason: whyPower}
 	out.Q = meter.Sample[meter.Millivars]{Value: meter.Millivars(q), Quality: power, Reason: whyPower}
-	out.I = amps(hypot(p, q), out.V)
+	out.I = amps(fixed.Hypot(p, q), out.V)
 	if out.I.Quality != meter.Missing {
 		out.I.Quality, out.I.Reason = min(out.I.Quality, power), out.I.Reason|whyPower
 	}
@@ -270,25 +270,3 @@ func median(v []int64) int64 {
 	n := len(v)
 	return (v[(n-1)/2] + v[n/2]) / 2
 }
-
-// hypot returns the root of a*a + b*b, rounded down. The squares have 128 bits.
-func hypot(a, b int64) int64 {
-	ahi, alo := square(max(a, -a))
-	bhi, blo := square(max(b, -b))
-	lo, carry := bits.Add64(alo, blo, 0)
-	hi, _ := bits.Add64(ahi, bhi, carry)
-	return root128(hi, lo)
-}
-
-// root128 returns the root of a number of 127 bits, rounded down.
-func root128(hi, lo uint64) int64 {
-	var r int64
-	for bit := int64(1) << 62; bit != 0; bit >>= 1 {
-		if h, l := square(r | bit); h < hi || h == hi && l <= lo {
-			r |= bit
-		}
-	}
-	return r
-}
-
-func square(v int64) (hi, lo uint64) { return bits.Mul64(uint64(v), uint64(v)) }

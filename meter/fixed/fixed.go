@@ -15,7 +15,7 @@ type Sum struct{ Hi, Lo uint64 }
 
 // Square returns v squared.
 func Square(v int64) Sum {
-	m := magnitude(v)
+	m := Magnitude(v)
 	hi, lo := bits.Mul64(m, m)
 	return Sum{hi, lo}
 }
@@ -100,9 +100,35 @@ func FloorDiv(a, b int64) int64 {
 	return q
 }
 
-func magnitude(v int64) uint64 {
+// Magnitude returns |v|.
+func Magnitude(v int64) uint64 {
 	if v < 0 {
 		return -uint64(v)
 	}
 	return uint64(v)
+}
+
+// Hypot returns the root of a*a + b*b, rounded down.
+func Hypot(a, b int64) int64 { return int64(Square(a).Plus(Square(b)).Root()) }
+
+// Skew returns how far a triangle with sides of these lengths is from one with
+// equal sides, in millionths: of the two equilateral triangles that it is the sum
+// of, the one that turns the other way over the one that turns its way. With S the
+// sum of the squares of the sides and R = sqrt(3 S^2 - 6 sum of their fourth
+// powers) it is sqrt((S - R) / (S + R)). It returns false for sides that make no
+// triangle; one that is flat has a skew of 1. Sides are below 2^31.
+func Skew(a, b, c int64) (millionths int64, ok bool) {
+	var s uint64
+	var fourth Sum
+	for _, x := range [3]int64{a, b, c} {
+		square := uint64(x * x)
+		s += square
+		fourth = fourth.Plus(Product(square, square))
+	}
+	r2, ok := Product(s, s).Times(3).Minus(fourth.Times(6))
+	if !ok || s == 0 {
+		return 0, false
+	}
+	r := min(r2.Root(), s)
+	return int64(Sum{Lo: Product(s-r, 1_000_000_000_000).Over(s + r)}.Root()), true
 }

@@ -89,3 +89,35 @@ func TestPowerIsMonotone(t *testing.T) {
 		}
 	})
 }
+
+func TestFloorDiv(t *testing.T) {
+	for _, tt := range []struct{ a, b, want int64 }{{7, 5, 1}, {-7, 5, -2}, {-10, 5, -2}, {-1, 5, -1}, {0, 5, 0}} {
+		if got := FloorDiv(tt.a, tt.b); got != tt.want {
+			t.Errorf("%d over %d = %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+// The root under a skew is Heron's product, to the last place: 3 S^2 - 6 sum of
+// fourth powers = 3 (a+b+c)(b+c-a)(c+a-b)(a+b-c).
+func TestSkewIsHerons(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := rapid.Int64Range(1, 100_000_000).Draw(t, "a")
+		b := rapid.Int64Range(1, 100_000_000).Draw(t, "b")
+		c := rapid.Int64Range(max(a-b, b-a)+1, a+b-1).Draw(t, "c")
+		heron := Product(uint64(3*(a+b+c)*(b+c-a)), uint64((c+a-b)*(a+b-c)))
+		s, root := uint64(a*a+b*b+c*c), heron.Root()
+		want := int64(Sum{Lo: Product(s-min(s, root), 1_000_000_000_000).Over(s + root)}.Root())
+		if got, ok := Skew(a, b, c); !ok || got != want {
+			t.Fatalf("%d %d %d: %d, %v, want %d", a, b, c, got, ok, want)
+		}
+	})
+	for _, tt := range []struct {
+		a, b, c, want int64
+		ok            bool
+	}{{5, 5, 5, 0, true}, {1, 1, 2, 1_000_000, true}, {1, 1, 3, 0, false}, {0, 0, 0, 0, false}, {100_000_000, 100_000_000, 100_000_000, 0, true}} {
+		if got, ok := Skew(tt.a, tt.b, tt.c); got != tt.want || ok != tt.ok {
+			t.Errorf("%d %d %d: %d, %v", tt.a, tt.b, tt.c, got, ok)
+		}
+	}
+}

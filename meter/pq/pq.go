@@ -317,30 +317,18 @@ func (m *Monitor) startWeek(week, index int64) {
 }
 
 // unbalance returns the voltage unbalance factor of the three voltages between
-// phases, the share of the negative in the positive sequence:
-//
-//	sqrt((1 - s) / (1 + s)), s = sqrt(3 - 6b), b = sum U^4 / (sum U^2)^2
-//
-// written with S = sum U^2 and R = sqrt(3 S^2 - 6 sum U^4) as
-// sqrt((S - R) / (S + R)). Three voltages that make no triangle have none.
+// phases, the share of the negative in the positive sequence. Three voltages that
+// make no triangle have none.
 func unbalance(line [meter.Phases]mean) (meter.PPM, bool) {
-	var s2 uint64
-	var s4 fixed.Sum
+	var u [meter.Phases]int64
 	for p := range line {
 		if line[p].n == 0 {
 			return 0, false
 		}
-		u := line[p].rms()
-		s2 += uint64(u * u)
-		s4 = s4.Plus(fixed.Square(u * u))
+		u[p] = line[p].rms()
 	}
-	r2, ok := fixed.Product(s2, s2).Times(3).Minus(s4.Times(6))
-	if !ok || s2 == 0 {
-		return 0, false
-	}
-	r := min(r2.Root(), s2)
-	square := fixed.Product(s2-r, 1_000_000_000_000).Over(s2 + r)
-	return meter.PPM(fixed.Sum{Lo: square}.Root()), true
+	share, ok := fixed.Skew(u[0], u[1], u[2])
+	return meter.PPM(share), ok
 }
 
 // counter follows a counter of the meter.

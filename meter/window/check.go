@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/fixed"
 )
 
 // What no true checkpoint holds. Each bound keeps the arithmetic behind it inside
@@ -152,4 +153,4 @@ func checkStamps(n int, low, high int64) error {
 }
 
 // within reports whether a sum over weight is one of values of at most most.
-func within(sum, weight, most int64) bool { return magnitude(sum) <= uint64(weight)*uint64(most) }
+func within(sum, weight, most int64) bool { return fixed.Magnitude(sum) <= uint64(weight)*uint64(most) }

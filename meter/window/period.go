@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/fixed"
 )
 
 // Period is what one period has added up to so far. It is part of a State;
@@ -135,8 +136,14 @@ func (s *TotalSums) add(p, q, weight int64) {
 
 func (m *Moments) add(v, weight int64) {
 	m.Sum += v * weight
-	hi, lo := squareTimes(v, weight)
-	m.SquareHi, m.SquareLo = add128(m.SquareHi, m.SquareLo, hi, lo)
+	m.addSquares(fixed.Square(v).Times(uint64(weight)))
+}
+
+func (m *Moments) squares() fixed.Sum { return fixed.Sum{Hi: m.SquareHi, Lo: m.SquareLo} }
+
+func (m *Moments) addSquares(s fixed.Sum) {
+	sum := m.squares().Plus(s)
+	m.SquareHi, m.SquareLo = sum.Hi, sum.Lo
 }
 
 func (m *Moments) stamp(v, since int64) {
@@ -151,7 +158,7 @@ func (m *Moments) stamp(v, since int64) {
 
 func (m *Moments) merge(o *Moments, shift int64) {
 	m.Sum += o.Sum
-	m.SquareHi, m.SquareLo = add128(m.SquareHi, m.SquareLo, o.SquareHi, o.SquareLo)
+	m.addSquares(o.squares())
 	if o.Stamped == 0 {
 		return
 	}
@@ -249,7 +256,7 @@ func (p *Period) phase(s *PhaseSums) *meter.PhasePeriod {
 	if s.V.Stamped == 0 || s.Weight == 0 {
 		return nil
 	}
-	length := floorDiv(p.End-p.Start, int64(time.Millisecond))
+	length := fixed.FloorDiv(p.End-p.Start, int64(time.Millisecond))
 	return &meter.PhasePeriod{
 		V: p.stats(&s.V, s.Weight), I: p.stats(&s.I, s.Weight),
 		P: s.P.stats(s.Weight), Q: s.Q.stats(s.Weight),
@@ -259,7 +266,7 @@ func (p *Period) phase(s *PhaseSums) *meter.PhasePeriod {
 
 func (p *Period) stats(m *Moments, weight int64) meter.Stats {
 	return meter.Stats{
-		RMS:  rootOfMean(m.SquareHi, m.SquareLo, weight),
+		RMS:  m.squares().RootOfMean(weight),
 		Mean: divRound(m.Sum, weight),
 		Min:  m.Min, Max: m.Max, MaxAt: time.Unix(0, p.Start+m.MaxAt).UTC(),
 	}
@@ -280,7 +287,7 @@ func (s *TotalSums) record() *meter.TotalPeriod {
 		P: divRound(s.P, s.Weight), Q: divRound(s.Q, s.Weight),
 		ImportMWh: divRound(s.Import, hour), ExportMWh: divRound(s.Export, hour),
 	}
-	t.S = hypot(t.P, t.Q)
+	t.S = fixed.Square(t.P).Plus(fixed.Square(t.Q)).RootOfMean(1)
 	if t.S != 0 {
 		t.PF = divRound(max(t.P, -t.P)*1000, t.S)
 	}

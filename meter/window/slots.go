@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/fixed"
 )
 
 // Readings that come before there is a trusted wall clock have no date yet. They
@@ -34,7 +35,7 @@ func newSlots(period int64) slots {
 }
 
 // endOf returns where a slot that begins at start ends.
-func (s *slots) endOf(start int64) int64 { return (floorDiv(start, s.length) + 1) * s.length }
+func (s *slots) endOf(start int64) int64 { return (fixed.FloorDiv(start, s.length) + 1) * s.length }
 
 // keep takes a slot that is over.
 func (s *slots) keep(p *Period) {
@@ -59,7 +60,7 @@ func (s *slots) thin() {
 	kept := s.done[:0]
 	for i := range s.done {
 		p := &s.done[i]
-		if n := len(kept); n > 0 && floorDiv(kept[n-1].Start, s.length) == floorDiv(p.Start, s.length) {
+		if n := len(kept); n > 0 && fixed.FloorDiv(kept[n-1].Start, s.length) == fixed.FloorDiv(p.Start, s.length) {
 			kept[n-1].merge(p, 0)
 			kept[n-1].End = p.End
 			continue
@@ -87,7 +88,7 @@ func (w *Window) roll(at int64) {
 		w.slots.keep(&w.open)
 		start := end
 		if !w.holdsAt(floorMilli(end)) {
-			start = max(start, floorDiv(at, w.slots.length)*w.slots.length)
+			start = max(start, fixed.FloorDiv(at, w.slots.length)*w.slots.length)
 		}
 		w.open = Period{Start: start, End: w.slots.endOf(start), Clock: w.clock}
 		w.open.note(w.clock)

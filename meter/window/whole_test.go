@@ -52,32 +52,25 @@ func TestDivRound(t *testing.T) {
 	}
 }
 
-func TestFloorDiv(t *testing.T) {
-	for _, tt := range []struct{ a, b, want int64 }{{7, 5, 1}, {-7, 5, -2}, {-10, 5, -2}, {-1, 5, -1}, {0, 5, 0}} {
-		if got := floorDiv(tt.a, tt.b); got != tt.want {
-			t.Errorf("floorDiv(%d, %d) = %d, want %d", tt.a, tt.b, got, tt.want)
-		}
-	}
-}
-
 func TestWholeNumbersAgreeWithBig(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := rapid.Int64Range(-Largest, Largest).Draw(t, "v")
 		weight := rapid.Int64Range(1, hour).Draw(t, "weight")
 		extra := rapid.Uint64().Draw(t, "extra")
 
-		hi, lo := squareTimes(v, weight)
+		m := Moments{}
+		m.add(v, weight)
 		want := new(big.Int).Mul(big.NewInt(v), big.NewInt(v))
 		want.Mul(want, big.NewInt(weight))
-		if got := wide(hi, lo); got.Cmp(want) != 0 {
+		if got := wide(m.SquareHi, m.SquareLo); got.Cmp(want) != 0 {
 			t.Fatalf("%d squared times %d = %v, want %v", v, weight, got, want)
 		}
-		hi, lo = add128(hi, lo, 0, extra)
+		m.merge(&Moments{SquareLo: extra}, 0)
 		want.Add(want, new(big.Int).SetUint64(extra))
-		if got := wide(hi, lo); got.Cmp(want) != 0 {
+		if got := wide(m.SquareHi, m.SquareLo); got.Cmp(want) != 0 {
 			t.Fatalf("sum = %v, want %v", got, want)
 		}
-		if got, want := rootOfMean(hi, lo, weight), roundedRoot(want, weight); got != want {
+		if got, want := m.squares().RootOfMean(weight), roundedRoot(want, weight); got != want {
 			t.Fatalf("root of mean = %d, want %d", got, want)
 		}
 		a := rapid.Int64().Draw(t, "a")
@@ -97,7 +90,7 @@ func TestExtremesDoNotOverflow(t *testing.T) {
 			f.add(-size, 100)
 			total.add(3*size, -3*size, 100)
 		}
-		if got := rootOfMean(m.SquareHi, m.SquareLo, hour); got != size {
+		if got := m.squares().RootOfMean(hour); got != size {
 			t.Errorf("rms of %d = %d", size, got)
 		}
 		if got := f.stats(hour); got.Mean != -size || got.Export != size || got.Import != 0 {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"lvagent/meter"
+	"lvagent/meter/fixed"
 )
 
 // Limits of the window.
@@ -466,7 +467,7 @@ func (w *Window) integrate(to int64) {
 // startOf returns the start of the period in which the monotonic time at lies,
 // always from the UTC boundary: the epoch is a UTC midnight.
 func (w *Window) startOf(at int64) int64 {
-	return floorDiv(at+w.offset, w.period) * w.period
+	return fixed.FloorDiv(at+w.offset, w.period) * w.period
 }
 
 // since returns the label of at, relative to the open period's start. Before a

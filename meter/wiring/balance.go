@@ -63,7 +63,7 @@ func (a power) times(thousandths int64) power {
 
 func (a power) squared() int64 { return a.p*a.p + a.q*a.q }
 
-func (a power) size() int64 { return int64(fixed.Square(a.p).Plus(fixed.Square(a.q)).Root()) }
+func (a power) size() int64 { return fixed.Hypot(a.p, a.q) }
 
 // balanceRing holds the last samples, each with the power of every member and
 // phase.

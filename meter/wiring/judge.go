@@ -323,7 +323,7 @@ func vectorSum(m *minute, turned [meter.Phases]bool) int64 {
 		}
 		re, im = re+x, im+y
 	}
-	return int64(fixed.Square(re).Plus(fixed.Square(im)).Root())
+	return fixed.Hypot(re, im)
 }
 
 // judgeScale compares the apparent power with voltage times current.
@@ -334,7 +334,7 @@ func (c *Check) judgeScale(r *Report) {
 		}
 		loaded := func(m *minute) bool { return c.loaded(m, p) }
 		ratio := func(m *minute) int64 { // percent
-			s := int64(fixed.Square(int64(m.p[p])).Plus(fixed.Square(int64(m.q[p]))).Root())
+			s := fixed.Hypot(int64(m.p[p]), int64(m.q[p]))
 			return s * 100 / max(int64(m.v[p])*int64(m.i[p])/1_000_000, 1)
 		}
 		switch {
