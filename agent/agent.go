@@ -114,7 +114,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	outputs := a.buildBuses()
 	options := core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
-		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires, Serial: site.serial,
+		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires, Serial: site.serial, Reread: a.reread,
 		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs,
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
 		Alive: func() { a.notify("WATCHDOG=1") },
@@ -215,6 +215,15 @@ func (a *Agent) buildBuses() map[string]core.Output {
 		a.busOf[b.url] = a.addBus(b.url, b.link, b.ways)
 	}
 	return a.buildOutputs(a.busOf)
+}
+
+// reread has a way read at once, by the bus that it is on.
+func (a *Agent) reread(way string) {
+	for _, b := range a.buses {
+		if b.Reread(way) {
+			return
+		}
+	}
 }
 
 func (a *Agent) addBus(name string, link poll.Link, ways []poll.Way) *poll.Bus {

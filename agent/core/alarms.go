@@ -131,6 +131,7 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 		if e.Edge == meter.Raise {
 			e.Flood = e.Severity > meter.Event && e.Kind != alarmFlood && a.flood.Raise(l.Now())
 			l.Log.Warn("alarm raised", "alarm", e.ID)
+			l.lookAgain(e)
 		} else {
 			l.Log.Info("alarm cleared", "alarm", e.ID)
 		}
@@ -140,6 +141,21 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 	l.Outbox.Store(true, records, a.kept(l))
 	for i := range edges {
 		a.publish(l, edges[i].Way, edges[i].At)
+	}
+}
+
+// lookAgain has the way of a raise read at once, besides its ticks: whoever is told
+// of it soon has a second reading. Where the raise says that readings are missing or
+// not believed, another one tells no more.
+func (l *Loop) lookAgain(e *meter.Alarm) {
+	ofReadings := e.Quantity != "" || slices.Contains(alarm.Conditions(), e.Kind)
+	if l.Reread == nil || e.Severity <= meter.Event || !ofReadings {
+		return
+	}
+	switch e.Kind {
+	case alarm.StaleReadings, alarm.FrozenReadings, alarm.MeasurementFault:
+	default:
+		l.Reread(e.Way)
 	}
 }
 

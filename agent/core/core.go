@@ -77,6 +77,7 @@ type Options struct {
 	Link    func() uplink.State  // how the session with the broker does; nil: nobody knows
 	Beside  func() uplink.State  // the same of a second session; nil: there is none
 	Serial  func(way int) string // serial number of the meter of a way of the site file; nil: nobody knows
+	Reread  func(way string)     // has a way read at once; nil: nobody can
 	Expires func() time.Time     // the end of the certificate's life; nil or zero: there is none
 	Saver   Saver
 	Outputs map[string]Output // by group
