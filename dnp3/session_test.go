@@ -72,8 +72,14 @@ func TestMasterThatIgnoresTheFirstUnsolicitedResponse(t *testing.T) {
 		t.Fatalf("after 5 s: %v, want the answer, then the empty response again", responses)
 	}
 	r.do(dnp3test.FuncEnable, dnp3test.Classes(1))
-	r.send(dnp3test.Confirm(responses[1]))
 	r.update(dnp3.BinaryInput, 0, 1)
+	r.nothing() // no data before the empty one is confirmed
+	r.wait(5 * s)
+	null := r.one()
+	if len(null.Objects) > 0 {
+		t.Fatalf("data before the first confirm: %v", null)
+	}
+	r.send(dnp3test.Confirm(null))
 	if u := r.one(); len(u.Events()) != 1 {
 		t.Errorf("events %v, want the one", u.Events())
 	}
@@ -338,6 +344,55 @@ func TestLateFrameOfAnOlderConnection(t *testing.T) {
 		t.Errorf("the older connection: %v, want it over", late.Over())
 	}
 	alive(t, r)
+}
+
+// A certificate speaks for one address, also on a connection that is not yet the
+// master's because another of it is open.
+func TestCertificateBindsAddress(t *testing.T) {
+	c := polled()
+	c.Masters = []dnp3.Master{{Address: 1, Certificate: "one"}, {Address: 2, Certificate: "two"}}
+	r := newRig(t, c)
+	for range 2 {
+		r.conn = r.station.Open(dnp3.Peer{Secure: true, Names: []string{"x", "one"}}, r.now)
+	}
+	r.raw(dnp3test.Frame(0xc9, outstation, 2, nil))
+	if frames := r.links(); len(frames) > 0 {
+		t.Errorf("answered as master 2: % x", frames)
+	}
+	alive(t, r)
+	stranger := r.station.Open(dnp3.Peer{Secure: true, Names: []string{"three"}}, r.now)
+	if stranger.Over() == nil {
+		t.Error("a certificate that is no master's may stay")
+	}
+}
+
+// Segments to different addresses are never parts of one fragment.
+func TestSegmentsToDifferentAddresses(t *testing.T) {
+	r := quiet(t, polled())
+	request := dnp3test.Request(1, dnp3test.FuncDirectNR, dnp3test.Setpoint(0, 1))
+	r.raw(dnp3test.Frame(0xc4, 0xffff, master, append([]byte{0x40}, request[:5]...)))
+	r.raw(dnp3test.Frame(0xc4, outstation, master, append([]byte{0x81}, request[5:]...)))
+	if len(r.operator.operated) > 0 {
+		t.Error("operated")
+	}
+	r.raw(dnp3test.Frame(0xc4, outstation, master, append([]byte{0x42}, request[:5]...)))
+	r.raw(dnp3test.Frame(0xc4, outstation, master, append([]byte{0x83}, request[5:]...)))
+	if len(r.operator.operated) != 1 {
+		t.Error("not operated by the segments to one address")
+	}
+}
+
+func TestSelfAddress(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		c := polled()
+		c.SelfAddress = on
+		r := quiet(t, c)
+		r.raw(dnp3test.Frame(0xc9, 0xfffc, master, nil))
+		want := dnp3test.Frame(0x0b, master, outstation, nil)
+		if frames := r.links(); (len(frames) == 1 && bytes.Equal(frames[0], want)) != on {
+			t.Errorf("self-address %v: % x", on, frames)
+		}
+	}
 }
 
 func TestGreeting(t *testing.T) {
