@@ -145,6 +145,27 @@ func BenchmarkEvents(b *testing.B) {
 	b.ReportMetric(float64(b.N)*10_000/b.Elapsed().Seconds(), "events/s")
 }
 
+// BenchmarkPoll is what an integrity poll of 1,500 analogs and 500 binaries costs
+// the outstation, confirms included, without a network.
+func BenchmarkPoll(b *testing.B) {
+	c := dnp3.Config{Address: outstation, Masters: []dnp3.Master{{Address: master}}}
+	for i := range uint16(1500) {
+		c.Points = append(c.Points, dnp3.Point{Type: dnp3.AnalogInput, Index: i})
+	}
+	for i := range uint16(500) {
+		c.Points = append(c.Points, dnp3.Point{Type: dnp3.BinaryInput, Index: i})
+	}
+	r := quiet(b, c)
+	d := newDrain(r)
+	d.read = dnp3test.Request(0, dnp3test.FuncRead, dnp3test.Integrity())
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := d.all(); n < 8000 {
+			b.Fatalf("%d octets", n)
+		}
+	}
+}
+
 // BenchmarkUpdate is one new value that makes an event, into full buffers.
 func BenchmarkUpdate(b *testing.B) {
 	r := quiet(b, large())
