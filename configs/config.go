@@ -46,6 +46,7 @@ type Config struct {
 	Failsafe Failsafe `mapstructure:"failsafe" doc:"What holds when the centre is silent."`
 	Buffer   Buffer   `mapstructure:"buffer" doc:"The store on disk."`
 	Uplink   Uplink   `mapstructure:"uplink" doc:"The MQTT broker."`
+	DNP3     DNP3     `mapstructure:"dnp3" doc:"The DNP3 outstation."`
 	Page     Page     `mapstructure:"page" doc:"The local status page."`
 	Metrics  Metrics  `mapstructure:"metrics" doc:"Numbers for Prometheus."`
 	Log      Log      `mapstructure:"log" doc:"What is logged."`
@@ -121,6 +122,8 @@ type Way struct {
 	VT        float64  `mapstructure:"vt_ratio" doc:"Ratio of voltage transformers, like ct_ratio."`
 	NeutralCT float64  `mapstructure:"neutral_ct_ratio" doc:"Ratio of the neutral's own current transformer, like ct_ratio. Default ct_ratio."`
 	Neutral   string   `mapstructure:"neutral" doc:"measured: by the meter. none: no transformer sits round the neutral; its current is derived from the phases, without third harmonics, and has no alarms. shared: the neutral is shared with other ways; its current is not known. Default measured if the profile has a register for it, else none."`
+
+	Slot int `mapstructure:"dnp3_slot" doc:"Place of the way in the DNP3 point list, 1 to 12; it never changes. Default 0: it has no points."`
 
 	Customers int `mapstructure:"customers" doc:"Customers on the way; with few of them readings are personal data and are kept for a short time only. Default 0: not known, taken as enough."`
 }
@@ -202,6 +205,7 @@ type Group struct {
 	Failsafe   float64          `mapstructure:"failsafe_a" doc:"Limit per phase in A while the centre is silent. Default 6 A for each connector."`
 	Profile    []FailsafePeriod `mapstructure:"failsafe_profile" doc:"When in the week the failsafe limit is another one than failsafe_a; of periods that meet the strictest counts. See docs/failsafe.md."`
 	Connectors int              `mapstructure:"connectors" doc:"Number of charging connectors: the group's weight where a feeder is shared. Default 1."`
+	Slot       int              `mapstructure:"dnp3_slot" doc:"Place of the group in the DNP3 point list, 1 to 16; it never changes. Default 0: it has no points."`
 	Priority   bool             `mapstructure:"priority" doc:"Shed last: customers who depend on their supply."`
 	Output     Output           `mapstructure:"output" doc:"What carries the limit."`
 }
@@ -358,6 +362,7 @@ func Default() Config {
 			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second, Spread: mostSpread,
 			Sparkplug: defaultSparkplug(), Backlog: 20, Selftest: 10 * time.Second, MaxAge: 24 * time.Hour, Failover: 3, Failback: 30 * time.Minute,
 		},
+		DNP3:     DNP3{Address: 1024, Owner: "host"},
 		Log:      Log{Level: "info", Format: "auto"},
 		Health:   Health{OnDelay: 30 * time.Second, OffDelay: 10 * time.Second},
 		Defaults: true,

@@ -106,6 +106,10 @@ func (c *Config) validate(s *Source) {
 	c.validateUplink(s)
 	c.validatePage(s)
 	c.validateMetrics(s)
+	c.validateDNP3(s)
+	if c.Page.Listen != "" {
+		s.add("page.listen", "this version has no status page; leave it empty")
+	}
 	s.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	s.oneOf("log.format", c.Log.Format, "auto", "json", "text")
 }
@@ -470,6 +474,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 			e.Reporters = append(e.Reporters, i.ID)
 		}
 	}
+	e.Issuers = append(slices.Clone(e.Issuers), c.DNP3.issuers()...)
 	for _, w := range c.Ways {
 		if w.IsIncomer() {
 			continue // what it measures is TX

@@ -140,6 +140,9 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 	}
 	l.Outbox.Store(true, records, a.kept(l))
 	for i := range edges {
+		if l.Points != nil {
+			l.Points.Alarm(&edges[i])
+		}
 		a.publish(l, edges[i].Way, edges[i].At)
 	}
 }
@@ -213,4 +216,19 @@ func (a *alarms) publishAll(l *Loop, wall time.Time) {
 
 func indexOf(all []meter.Alarm, id string) int {
 	return slices.IndexFunc(all, func(x meter.Alarm) bool { return x.ID == id })
+}
+
+// showAlarms shows masters on DNP3 what stood when the agent was started.
+func (l *Loop) showAlarms() {
+	if l.Points == nil {
+		return
+	}
+	for _, way := range append(l.feedIDs(), siteWay) {
+		active, _ := l.alarms.list(l, way)
+		for i := range active {
+			a := active[i]
+			a.Edge = meter.Raise
+			l.Points.Alarm(&a)
+		}
+	}
 }

@@ -88,8 +88,18 @@ type Options struct {
 	Log     *slog.Logger
 
 	Live     Live              // nil: nobody wants readings as they come
+	Points   Points            // nil: there is no DNP3 outstation
 	Recorder Recorder          // nil: none
 	Fetch    func(Wanted) bool // asks the recorder's files; false: too many wait; nil: there are none
+}
+
+// Points shows masters on DNP3 what the loop knows. It must not wait.
+type Points interface {
+	Reading(r *meter.Reading, wall time.Time)
+	HalfHour(*meter.HalfHour)
+	Alarm(*meter.Alarm)
+	State(s *failsafe.State, wall time.Time)
+	Tick(now time.Duration, wall time.Time)
 }
 
 // How often things are done that nobody waits for.
@@ -134,6 +144,7 @@ type Loop struct {
 	readings   chan meter.Reading
 	supplies   chan meter.SupplyReading
 	inbound    chan uplink.Inbound
+	orders     chan failsafe.Inputs
 	feedback   chan failsafe.Feedback
 	commits    chan uint64
 	asked      chan func()
@@ -179,6 +190,7 @@ func New(o Options) *Loop {
 		readings: make(chan meter.Reading, 256),
 		supplies: make(chan meter.SupplyReading, mostSupply),
 		inbound:  make(chan uplink.Inbound, 64),
+		orders:   make(chan failsafe.Inputs, 64),
 		feedback: make(chan failsafe.Feedback, 4*len(o.Config.Groups)+4),
 		commits:  make(chan uint64, 1),
 		asked:    make(chan func()),
@@ -235,6 +247,18 @@ func (l *Loop) Inbound(in uplink.Inbound) bool {
 	}
 }
 
+// Order hands over what a master on DNP3 orders. It reports false when the loop
+// is too far behind to take it.
+func (l *Loop) Order(in failsafe.Inputs) bool {
+	select {
+	case l.orders <- in:
+		return true
+	default:
+		l.refused.Add(1)
+		return false
+	}
+}
+
 // Feedback hands over an actuator's answer. There is room for one from each.
 func (l *Loop) Feedback(f failsafe.Feedback) { l.feedback <- f }
 
@@ -260,6 +284,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.resumeAudit(l.Now(), l.Wall())
 	l.save()
 	l.step(failsafe.Inputs{})
+	l.showAlarms()
 	l.actuate()
 	tick := time.NewTimer(0)
 	defer tick.Stop()
@@ -275,6 +300,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.takeCommit(v)
 		case in := <-l.inbound:
 			l.take(in)
+		case in := <-l.orders:
+			l.step(in)
 		case r := <-l.readings:
 			l.takeReading(&r)
 		case r := <-l.supplies:
@@ -317,6 +344,10 @@ func (l *Loop) tick(now time.Duration) {
 	l.step(failsafe.Inputs{})
 	l.refresh(now)
 	l.checkpoint(now)
+	if l.Points != nil {
+		l.Points.State(&l.State, wall)
+		l.Points.Tick(now, wall)
+	}
 	l.publish(wall, clock)
 	if l.Alive != nil {
 		l.Alive()

@@ -118,6 +118,9 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	if l.Live != nil {
 		l.Live.Reading(r, wall)
 	}
+	if l.Points != nil {
+		l.Points.Reading(r, wall)
+	}
 	l.loading[i].Add(r)
 	if i < len(l.supply) {
 		l.supply[i].Add(r, wall, l.clockWas)

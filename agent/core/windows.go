@@ -67,6 +67,9 @@ func (l *Loop) closePeriods(now time.Duration, wall time.Time, clock meter.Clock
 			}
 			records = append(records, outbox.Record{Stream: message.HalfHourStream(hh.Way), At: hh.End,
 				Body: message.AppendHalfHour(nil, l.agent, &hh)})
+			if l.Points != nil {
+				l.Points.HalfHour(&hh)
+			}
 		}
 	}
 	if len(records) > 0 || now-l.keptAt >= min(checkpointWindows, l.Config.Window.Period/4) {
