@@ -23,8 +23,8 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/socket", "agent/survey", "agent/uplink", "agent/watch", "configs", "failsafe", "meter/modbus"},
+	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/socket", "agent/survey", "agent/uplink", "agent/watch", "configs", "failsafe", "meter/modbus"},
 	"agent/audit":              {"failsafe"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
@@ -38,6 +38,7 @@ var below = map[string][]string{
 	"agent/recorder":           {"agent/message", "meter", "meter/flight"},
 	"agent/metrics":            {},
 	"agent/page":               {"agent/socket"},
+	"agent/points":             {"dnp3", "failsafe", "meter"},
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
 	"agent/sparkplug":          {"agent/message", "agent/uplink/sparkplugpb", "meter"},
@@ -55,7 +56,7 @@ var below = map[string][]string{
 	"failsafe":                 {"meter"},
 	"failsafe/relay/relaytest": {"failsafe/relay", "meter"},
 	"failsafe/relay":           {"failsafe", "meter"},
-	"hwtest":                   {"agent/message", "hwtest/bench", "meter"},
+	"hwtest":                   {"agent/message", "dnp3/dnp3test", "hwtest/bench", "meter"},
 	"hwtest/cost":              {"agent/message", "buffer", "hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
 	"meter":                    {},
@@ -77,7 +78,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

@@ -63,6 +63,7 @@ type Agent struct {
 	busOf  map[string]*poll.Bus // by url
 	status message.Status
 
+	station  *outstation        // nil: the site wants none
 	page     *page.Server       // nil: the site wants none
 	recorder *recorder.Recorder // nil: the site wants none
 }
@@ -126,6 +127,13 @@ func New(site *Site, o Options) (*Agent, error) {
 		}
 	}
 	a.recorded(&options)
+	station, err := a.buildOutstation(cfg.Engine(seed))
+	if err != nil {
+		return nil, err
+	}
+	if station != nil {
+		a.station, options.Points = station, station
+	}
 	a.loop = core.New(options)
 	a.page, err = a.buildPage()
 	return a, err
@@ -273,7 +281,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	var records, fetches, board, scrapes *part
+	var records, fetches, board, scrapes, masters *part
+	if a.station != nil {
+		masters = start("DNP3 outstation", a.station.Run)
+	}
 	if listen := a.site.Config.Metrics.Listen; listen != "" {
 		scrapes = start("metrics", func(ctx context.Context) error {
 			if err := metrics.Serve(ctx, listen, a.numbers); err != nil {
@@ -300,7 +311,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.notify("STOPPING=1")
 	a.log.Info("agent stops")
 	err := door.stop()
-	for _, p := range []*part{board, scrapes} {
+	for _, p := range []*part{masters, board, scrapes} {
 		if p != nil {
 			err = errors.Join(err, p.stop())
 		}

@@ -107,9 +107,6 @@ func (c *Config) validate(s *Source) {
 	c.validatePage(s)
 	c.validateMetrics(s)
 	c.validateDNP3(s)
-	if c.Page.Listen != "" {
-		s.add("page.listen", "this version has no status page; leave it empty")
-	}
 	s.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	s.oneOf("log.format", c.Log.Format, "auto", "json", "text")
 }

@@ -61,6 +61,7 @@ centre falls silent.`,
 		meterCommand(),
 		passwordCommand(),
 		doctorCommand(),
+		pointsCommand(),
 	)
 	return root
 }

@@ -27,7 +27,8 @@ type Database struct {
 
 	ratings [WaySlots][meter.Phases]meter.Milliamps
 	energy  [WaySlots][meter.Phases + 1][2]int64 // mWh: import, export; the last is of all phases
-	counts  [2]float64                           // executed, records
+	records float64
+	taken   [WaySlots]time.Duration // when the last reading of a way was; 0: never
 }
 
 type place struct {
@@ -97,6 +98,9 @@ func (d *Database) Reading(r *meter.Reading, wall time.Time) {
 	if !ok {
 		return
 	}
+	if r.Phase[0].V.Reason&meter.NoAnswer == 0 || r.Phase[1].V.Reason&meter.NoAnswer == 0 || r.Phase[2].V.Reason&meter.NoAnswer == 0 {
+		d.taken[slot] = r.At
+	}
 	var p, q meter.Sample[meter.Milliwatts]
 	p.Quality, q.Quality = meter.Good, meter.Good
 	silent := true
@@ -161,8 +165,8 @@ func flagsOf(why meter.Reason) dnp3.Flags {
 // HalfHour takes a record. Its points have the period's end as their time, and
 // make an event each even when the value is the same again.
 func (d *Database) HalfHour(h *meter.HalfHour) {
-	d.counts[1]++
-	d.put(Records, -1, -1, false, d.counts[1], dnp3.Online, h.End, dnp3.Suppress)
+	d.records++
+	d.put(Records, -1, -1, false, d.records, dnp3.Online, h.End, dnp3.Suppress)
 	slot, ok := d.ways[h.Way]
 	if !ok || h.Rev > 0 { // a counter and an event tell of a period once
 		d.flush()
@@ -368,7 +372,7 @@ func (d *Database) overridden(s *failsafe.State, engine *failsafe.Config, of fun
 type Substation struct {
 	Backlog                           int
 	Connected, Synced, Failing, Local bool
-	Ages                              map[string]time.Duration // of the ways' readings
+	Acted                             uint64 // commands of masters that were handed on
 }
 
 // Tick takes the state of the substation itself, ends forces whose time is over,
@@ -385,17 +389,21 @@ func (d *Database) Tick(s *Substation, now time.Duration, wall time.Time) {
 	d.bit(ClockSynced, -1, -1, false, s.Synced, wall)
 	d.bit(StoreFailing, -1, -1, false, s.Failing, wall)
 	d.bit(LocalControl, -1, -1, false, s.Local, wall)
-	for way, age := range s.Ages {
-		if slot, ok := d.ways[way]; ok {
-			d.put(Age, slot, -1, false, math.Round(age.Seconds()), dnp3.Online, wall, dnp3.Suppress)
+	d.put(Executed, -1, -1, false, float64(s.Acted), dnp3.Online, wall, dnp3.Suppress)
+	for slot, at := range d.taken {
+		if at > 0 {
+			d.put(Age, slot, -1, false, math.Round((now - at).Seconds()), dnp3.Online, wall, dnp3.Suppress)
 		}
 	}
 	d.flush()
 }
 
-// Acted counts a command of a master that was handed on.
-func (d *Database) Acted(wall time.Time) {
-	d.counts[0]++
-	d.put(Executed, -1, -1, false, d.counts[0], dnp3.Online, wall, dnp3.Suppress)
+// Again sends what is known of all points, to an outstation that has just begun.
+func (d *Database) Again() {
+	for i := range d.rows {
+		if _, forced := d.force[i]; d.known[i] && !forced {
+			d.out = append(d.out, d.real[i])
+		}
+	}
 	d.flush()
 }

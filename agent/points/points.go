@@ -14,7 +14,9 @@
 package points
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"lvagent/dnp3"
@@ -188,6 +190,9 @@ func List(s *Site) []Row {
 		l.group(slot)
 	}
 	l.substation()
+	slices.SortFunc(l.rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Index, b.Index))
+	})
 	return l.rows
 }
 
@@ -218,7 +223,10 @@ func (l *lister) periods() dnp3.Class {
 
 func (l *lister) way(slot int) {
 	id := l.site.Ways[slot]
-	if id == "" {
+	switch {
+	case slot == 0:
+		id = "TX"
+	case id == "":
 		id = "<way>"
 	}
 	hh, live, limits := "up/hh/"+id, "up/live/"+id, "up/failsafe"

@@ -16,6 +16,7 @@ type Site struct {
 	Issuer string
 	Window time.Duration
 	Digest time.Duration // what a digest covers; 0: the agent's default
+	DNP3   string        // where the outstation listens, for a master 1 with authority; empty: there is none
 	Page   string        // where the agent's status page listens; empty: it has none
 	Timers Timers
 }
@@ -45,6 +46,7 @@ type (
 		Uplink   uplinkKeys   `yaml:"uplink"`
 		Failsafe failsafeKeys `yaml:"failsafe"`
 		Page     pageKeys     `yaml:"page"`
+		DNP3     *dnp3Keys    `yaml:"dnp3,omitempty"`
 	}
 	siteKeys struct {
 		ID   string  `yaml:"id"`
@@ -67,6 +69,7 @@ type (
 	wayKeys struct {
 		ID, Name, Meter string
 		Rating          float64 `yaml:"rating_a"`
+		Slot            int     `yaml:"dnp3_slot"`
 	}
 	groupKeys struct {
 		ID, Way    string
@@ -74,6 +77,7 @@ type (
 		Rating     float64  `yaml:"rating_a"`
 		Failsafe   float64  `yaml:"failsafe_a"`
 		Connectors int
+		Slot       int        `yaml:"dnp3_slot"`
 		Output     outputKeys `yaml:",flow"`
 	}
 	outputKeys struct {
@@ -109,6 +113,16 @@ type (
 		Issuers          []string `yaml:",flow"`
 	}
 	pageKeys struct{ Listen string }
+	dnp3Keys struct {
+		Listen    string
+		HalfHours bool `yaml:"half_hours"`
+		Plain     bool `yaml:"allow_plain_controls"`
+		Masters   []masterKeys
+	}
+	masterKeys struct {
+		Address                int
+		Unsolicited, Authority bool
+	}
 )
 
 // The alarms of a site: the hysteresis is in A; the delays are those of a bench,
@@ -145,20 +159,23 @@ func (s *Site) File(w *World) ([]byte, error) {
 			Issuers:       []string{s.Issuer},
 		},
 	}
-	for _, way := range w.Ways {
+	if s.DNP3 != "" {
+		f.DNP3 = &dnp3Keys{Listen: s.DNP3, HalfHours: true, Plain: true, Masters: []masterKeys{{Address: 1, Unsolicited: true, Authority: true}}}
+	}
+	for i, way := range w.Ways {
 		name := fmt.Sprintf("m%d", way.Unit)
 		f.Meters = append(f.Meters, meterKeys{
 			ID: name, URL: s.Meters, Unit: way.Unit, Profile: "eastron-sdm630", Poll: "1s", Turnaround: "1ms",
 		})
-		f.Ways = append(f.Ways, wayKeys{ID: way.ID, Name: way.Name, Meter: name, Rating: way.Rating})
+		f.Ways = append(f.Ways, wayKeys{ID: way.ID, Name: way.Name, Meter: name, Rating: way.Rating, Slot: i + 1})
 		f.Alarms = append(f.Alarms, alarmKeys{
 			Ways: []string{way.ID}, Quantity: "i", Phases: []string{"L1", "L2", "L3"}, Kind: "hi",
 			Threshold: way.AlarmAt, Hysteresis: AlarmHysteresis, OnDelay: AlarmOnDelay.String(), OffDelay: AlarmOffDelay.String(),
 		})
 	}
-	for _, g := range w.Groups {
+	for i, g := range w.Groups {
 		keys := groupKeys{
-			ID: g.ID, Way: w.Ways[g.Way].ID, Rating: g.Rating, Failsafe: g.Failsafe, Connectors: g.Connectors,
+			ID: g.ID, Way: w.Ways[g.Way].ID, Rating: g.Rating, Failsafe: g.Failsafe, Connectors: g.Connectors, Slot: i + 1,
 			Output: outputKeys{Kind: "modbus", URL: s.Meters, Unit: g.Unit, Holding: g.Holding, Encode: "percent"},
 		}
 		for _, p := range g.Phases {
