@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 
 	"lvagent/agent/core"
 	"lvagent/agent/points"
+	"lvagent/agent/socket"
 	"lvagent/agent/statefile"
 	"lvagent/configs"
 	"lvagent/dnp3"
@@ -314,4 +316,54 @@ func (o *outstation) inputs(issuer string, order points.Order) (in failsafe.Inpu
 			Target: target, Kind: kind, For: orderFor, By: issuer, Why: "control over DNP3"}}
 	}
 	return in
+}
+
+// errNoOutstation is the answer to who asks for points that nobody can read.
+var errNoOutstation = errors.New("there is no DNP3 outstation: dnp3.listen is empty")
+
+// Force answers lvagent force.
+func (a *Agent) Force(ctx context.Context, f socket.Force) error {
+	if a.station == nil {
+		return errNoOutstation
+	}
+	kind, ok := dnp3.BinaryInput, false
+	for t := dnp3.BinaryInput; t <= dnp3.OctetString; t++ {
+		if t.String() == f.Type {
+			kind, ok = t, true
+		}
+	}
+	if !ok {
+		return fmt.Errorf("force: %q is no type of point; they are in lvagent points", f.Type)
+	}
+	lasts := time.Duration(0)
+	if !f.End {
+		var err error
+		if lasts, err = time.ParseDuration(f.For); err != nil {
+			return fmt.Errorf("force: %w", err)
+		}
+	}
+	var failed error
+	err := a.loop.Ask(ctx, func(*core.Loop) {
+		if f.End {
+			failed = a.station.Unforce(kind, f.Index)
+		} else {
+			failed = a.station.Database.Force(kind, f.Index, f.Value, lasts, a.now(), a.wall())
+		}
+	})
+	if err = errors.Join(err, failed); err == nil {
+		a.log.Warn("security", "event", "point forced", "type", f.Type, "index", f.Index, "value", f.Value, "for", f.For, "end", f.End, "by", f.By)
+	}
+	return err
+}
+
+// Forced answers lvagent force --list.
+func (a *Agent) Forced(ctx context.Context) ([]byte, error) {
+	forced := []points.Forced{}
+	if a.station == nil {
+		return json.Marshal(forced)
+	}
+	if err := a.loop.Ask(ctx, func(*core.Loop) { forced = append(forced, a.station.Database.Forced(a.now())...) }); err != nil {
+		return nil, err
+	}
+	return json.Marshal(forced)
 }

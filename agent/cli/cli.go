@@ -62,6 +62,7 @@ centre falls silent.`,
 		passwordCommand(),
 		doctorCommand(),
 		pointsCommand(),
+		forceCommand(),
 	)
 	return root
 }

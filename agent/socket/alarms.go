@@ -26,6 +26,7 @@ type Ack struct {
 // Alarms is what the socket asks about alarms, about how ways are supplied, and
 // about what is set in meters.
 type Alarms interface {
+	Forcer
 	Settings
 	Topology(context.Context, Topology) error
 	Shelve(context.Context, Shelve) error
@@ -35,6 +36,7 @@ type Alarms interface {
 // serveAlarms adds the orders about alarms to mux.
 func serveAlarms(mux *http.ServeMux, a Alarms) {
 	serveTopology(mux, a)
+	serveForces(mux, a)
 	serveSettings(mux, a)
 	mux.HandleFunc("POST /shelve", func(w http.ResponseWriter, r *http.Request) {
 		var o Shelve
