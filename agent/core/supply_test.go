@@ -15,8 +15,15 @@ import (
 type weekOf struct {
 	Start, End time.Time
 	Whole      bool
-	L1         struct{ Intervals int }
-	Dips       *int
+	L1         struct {
+		Intervals int
+		THDV      *struct{ Max float64 } `json:"thd_v"`
+	}
+	Dips      *int
+	VUF       *struct{ Max float64 }
+	Frequency *struct {
+		Out int `json:"out_1pc"`
+	}
 }
 
 // The values of a week survive a restart, and the week is published once, when
@@ -27,6 +34,11 @@ func TestWeekOfTheSupply(t *testing.T) {
 		var s meter.SupplyReading
 		s.Fail(meter.NotSupported)
 		s.Way, s.Dips = "W1", meter.Sample[meter.Count]{Value: 4, Quality: meter.Good}
+		s.Frequency = meter.Sample[meter.Millihertz]{Value: 49_400, Quality: meter.Good}
+		for p, v := range []meter.Millivolts{400_000, 412_000, 420_000} {
+			s.Line[p] = meter.Sample[meter.Millivolts]{Value: v, Quality: meter.Good}
+			s.THDV[p] = meter.Sample[meter.PPM]{Value: 35_000, Quality: meter.Good}
+		}
 		r.loop.Supply(s)
 		r.pass(20*time.Minute + 3*time.Second)
 		body, err := r.loop.Report(t.Context(), "pq")
@@ -36,6 +48,10 @@ func TestWeekOfTheSupply(t *testing.T) {
 		}
 		if err != nil || len(report.Ways) != 1 || report.Ways[0].L1.Intervals != 2 || report.Ways[0].Dips == nil {
 			t.Errorf("running week: %s, %v", body, err)
+		}
+		// By hand: 400, 412 and 420 V are 2.82 % of negative sequence.
+		if w := report.Ways[0]; w.VUF == nil || w.VUF.Max != 2.82 || w.L1.THDV == nil || w.L1.THDV.Max != 3.5 || w.Frequency == nil || w.Frequency.Out != 1 {
+			t.Errorf("want unbalance, distortion and frequency: %s", body)
 		}
 		if _, err := r.loop.Report(t.Context(), "weather"); err == nil {
 			t.Error("a report that there is none of")
