@@ -21,6 +21,7 @@ func TestRaiseHasItsWayReadAgain(t *testing.T) {
 			if err := r.loop.Ask(t.Context(), func(*Loop) { all, asked = asked, nil }); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait()
 			return all
 		}
 		r.pass(4 * time.Minute) // nobody sends heartbeats: NO_STATEMENT and the like
@@ -32,6 +33,7 @@ func TestRaiseHasItsWayReadAgain(t *testing.T) {
 		if got, raised := again(), r.edges("W1"); !slices.Equal(got, []string{"W1"}) {
 			t.Errorf("asked for %v after %v", got, raised)
 		}
+		r.meet()
 		time.Sleep(40 * time.Second) // the meter says nothing
 		synctest.Wait()
 		if got, raised := again(), r.edges("W1"); len(got) != 0 {

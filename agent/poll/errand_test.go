@@ -50,7 +50,7 @@ func TestErrandComesLast(t *testing.T) {
 		}
 		r.at(1500 * ms) // within the first step
 		r.bus.Do(Job{Do: func() error { job = r.now(); return nil }})
-		r.at(6 * s)
+		r.at(5900 * ms)
 		// The poll ends at 1.4 s. A second step begins in what is left of that
 		// second; the third waits for the poll that came due meanwhile.
 		if want := []time.Duration{1400 * ms, 1850 * ms, 2700 * ms}; !slices.Equal(e.made, want) {
