@@ -305,6 +305,13 @@ func TestSaveAndRestore(t *testing.T) {
 			t.Fatalf("bit %d altered: refused, and some of it taken", bit)
 		}
 	}
+	for n := range len(saved) - 4 { // not whole, though its checksum is good
+		other := newRig(t, c)
+		before := other.station.Save(nil)
+		if err := other.station.Restore(checked(saved[:n])); err == nil || !slices.Equal(other.station.Save(nil), before) {
+			t.Fatalf("%d octets of %d and a good checksum: %v, or some of it taken", n, len(saved), err)
+		}
+	}
 	for n := range saved {
 		if err := newRig(t, c).station.Restore(saved[:n]); err == nil {
 			t.Fatalf("%d octets of %d: taken", n, len(saved))
