@@ -22,6 +22,9 @@ func TestReadEndsThoughEventsGoOn(t *testing.T) {
 	got := r.do(dnp3test.FuncRead, dnp3test.Classes(2))
 	read := values(got)
 	for more := 1000; !got.Final(); {
+		if more > 2000 {
+			t.Fatalf("the read goes on after %d events", len(read))
+		}
 		for range 60 {
 			more++
 			r.update(dnp3.AnalogInput, 300, float64(more))
