@@ -21,6 +21,7 @@ bench: build
 	bin/lvbench bench $(ARGS)
 	$(GO) test -run '^$$' -bench 'OpenAMillion|Drain' -benchtime 3x ./buffer
 	$(GO) test ./dnp3/... -run '^$$' -bench .
+	$(GO) test ./meter/ev -run '^$$' -bench BenchmarkDetection -benchtime 1x -timeout 30m
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkStep
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 

@@ -30,7 +30,7 @@ var below = map[string][]string{
 	"agent/credentials":        {},
 	"agent/survey":             {"configs", "meter", "meter/modbus"},
 	"agent/clock":              {"meter"},
-	"agent/core":               {"agent/audit", "agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
+	"agent/core":               {"agent/audit", "agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
 	"agent/message":            {"meter"},
 	"agent/message/schematest": {"agent/message"},
 	"agent/ledger":             {"agent/message"},
@@ -46,7 +46,7 @@ var below = map[string][]string{
 	"agent/uplink":             {"agent/message", "agent/sparkplug", "meter"},
 	"agent/uplink/sparkplugpb": {},
 	"buffer":                   {},
-	"configs":                  {"failsafe", "meter", "meter/alarm", "meter/loading"},
+	"configs":                  {"failsafe", "meter", "meter/alarm", "meter/ev", "meter/loading"},
 	"dnp3":                     {"dnp3/app", "dnp3/link", "dnp3/transport"},
 	"dnp3/app":                 {},
 	"dnp3/dnp3net":             {"dnp3"},
@@ -61,6 +61,7 @@ var below = map[string][]string{
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
 	"meter":                    {},
 	"meter/alarm":              {"meter", "meter/fixed"},
+	"meter/ev":                 {"meter"},
 	"meter/fixed":              {},
 	"meter/flight":             {"meter"},
 	"meter/loading":            {"meter", "meter/fixed"},
@@ -78,7 +79,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

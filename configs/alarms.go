@@ -9,6 +9,7 @@ import (
 	"lvagent/failsafe"
 	"lvagent/meter"
 	"lvagent/meter/alarm"
+	"lvagent/meter/ev"
 )
 
 // completeAlarms fills in what follows from other settings.
@@ -123,6 +124,7 @@ func (c *Config) validateAlarms(s *Source) {
 	s.between("recorder.few_customers", r.Few, 0, 100_000)
 	s.spanOf("recorder.after", r.After, time.Second, time.Hour)
 	s.spanOf("recorder.every", r.Every, 100*time.Millisecond, time.Minute)
+	s.between("ev.min_customers", c.EV.MinCustomers, max(5, r.Few), 100_000)
 	s.between("live.per_second", c.Live.PerSecond, 1, 1000)
 	s.between("live.burst", c.Live.Burst, 1, 100_000)
 }
@@ -373,6 +375,21 @@ func (c *Config) Conditions(way string, has [meter.Phases]bool, poll time.Durati
 		}
 	}
 	return out
+}
+
+// ChargingOf says whether anything of electric vehicles on a way may be computed.
+// A way of which the file does not say how many customers it has gets none: here
+// the doubt protects them.
+func (c *Config) ChargingOf(w *Way) meter.ChargingState {
+	switch {
+	case w.Customers == 0:
+		return meter.CustomersUnknown
+	case w.Customers < c.EV.MinCustomers:
+		return meter.FewCustomers
+	case c.PollOf(w) > ev.SlowestPoll:
+		return meter.SlowPoll
+	}
+	return meter.Followed
 }
 
 // FewCustomers returns the ways of which readings are personal data. Of one that

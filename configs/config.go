@@ -43,6 +43,7 @@ type Config struct {
 	Live     Live     `mapstructure:"live" doc:"Real-time readings while an alarm stands."`
 	Health   Health   `mapstructure:"health" doc:"When a part that is not well becomes an alarm."`
 	Groups   []Group  `mapstructure:"groups" doc:"Charging groups: what one output limits."`
+	EV       EV       `mapstructure:"ev" doc:"What is told of electric vehicles; see docs/ev.md."`
 	Failsafe Failsafe `mapstructure:"failsafe" doc:"What holds when the centre is silent."`
 	Buffer   Buffer   `mapstructure:"buffer" doc:"The store on disk."`
 	Uplink   Uplink   `mapstructure:"uplink" doc:"The MQTT broker."`
@@ -177,6 +178,12 @@ type Recorder struct {
 	KeepFew time.Duration `mapstructure:"keep_few" doc:"Age at which readings of ways with few customers are deleted."`
 	After   time.Duration `mapstructure:"after" doc:"How long readings are kept on after an alarm; from before it, those of live.before."`
 	Every   time.Duration `mapstructure:"every" doc:"Shortest distance of the readings that are kept."`
+}
+
+// EV is what is told of electric vehicles on a way.
+type EV struct {
+	Enabled      bool `mapstructure:"enabled" doc:"Whether anything of it is computed and published on up/ev."`
+	MinCustomers int  `mapstructure:"min_customers" doc:"Nothing is computed of a way with fewer customers, or with no number given: when somebody's car comes home is personal data. At least 5, and recorder.few_customers."`
 }
 
 // Live is what is published in real time while an alarm stands.
@@ -368,6 +375,7 @@ func Default() Config {
 		Defaults: true,
 		Nuisance: Nuisance{ChatterRaises: 3, ChatterWithin: time.Minute, ChatterStable: 5 * time.Minute, FloodRaises: 10, FloodWithin: 10 * time.Minute},
 		Recorder: Recorder{Enabled: true, MaxMB: 32, Keep: 28 * 24 * time.Hour, Few: 5, KeepFew: 24 * time.Hour, After: 5 * time.Minute, Every: time.Second},
+		EV:       EV{MinCustomers: 10},
 		Live:     Live{Heartbeat: 10 * time.Second, Before: time.Minute, Tail: time.Minute, Gap: time.Second, PerSecond: 10, Burst: 600},
 	}
 }

@@ -76,3 +76,37 @@ func TestShowWiring(t *testing.T) {
 		t.Errorf("%q %v: %s", verdict, err, out.String())
 	}
 }
+
+func TestShowCharging(t *testing.T) {
+	raw, err := os.ReadFile("../message/testdata/ev.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct{ Ways []json.RawMessage }
+	if err := json.Unmarshal(raw, &c); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, way := range c.Ways {
+		if err := showCharging(&out, way); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `W3, cars that came since 2026-11-24 17:12
+PHASE  GROUPS  CONNECTORS  RATING A  LIMIT A  UNCONTROLLED A  CONTROLLABLE A  HEADROOM A  CARS
+L1     2       5           159.0     96.0     63.0            80.5            71.0        0.9 of 3x16 A, 1.6 of 1x32 A
+L2     1       2           63.0      63.0     0.0             not known       not known   none
+G1: 96 A on L1, connectors 3
+G2: 63 A on L1 L2, connectors 2
+
+W4: too few customers; nothing is computed
+
+W5, polled too slowly to estimate cars
+PHASE  GROUPS  CONNECTORS  RATING A  LIMIT A  UNCONTROLLED A  CONTROLLABLE A  HEADROOM A  CARS
+L3     0       0           0.0       0.0      0.0             not known       not known   -
+
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}

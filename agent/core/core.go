@@ -25,6 +25,7 @@ import (
 	"lvagent/failsafe"
 	"lvagent/meter"
 	"lvagent/meter/alarm"
+	"lvagent/meter/ev"
 	"lvagent/meter/loading"
 	"lvagent/meter/pq"
 	"lvagent/meter/wiring"
@@ -174,6 +175,8 @@ type Loop struct {
 	topology   topology        // ways that are not supplied as usual
 	changes    []SettingChange // the last one of each meter
 	ambient    meter.HealthPoint
+	evs        []*ev.Detector  // by way; nil: nothing may be told of it
+	evAt       time.Duration   // last published
 	balance    *wiring.Balance // of the ways against the incomer; nil: there is none
 }
 
@@ -202,6 +205,7 @@ func New(o Options) *Loop {
 	l.buildSupply()
 	l.buildLoading(now, wall, o.Clock().Clock)
 	l.buildWiring(now)
+	l.buildEVs(now)
 	for _, g := range o.Config.Groups {
 		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
 	}
@@ -338,6 +342,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.tickSupply(wall, clock)
 	l.tickLoading(now, wall, clock)
 	l.tickWiring(now)
+	l.tickEVs(now)
 	l.takeHealth(wall)
 	l.watchHealth(now, wall)
 	l.tickAudit(now, wall, false)

@@ -122,6 +122,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 		l.Points.Reading(r, wall)
 	}
 	l.loading[i].Add(r)
+	l.followEVs(i, r)
 	if i < len(l.supply) {
 		l.supply[i].Add(r, wall, l.clockWas)
 		l.wiring[i].Add(r, wall, l.clockWas)

@@ -188,7 +188,7 @@ func TestEachTopicHasASchema(t *testing.T) {
 	topics := NewTopics(DefaultPrefix, agent)
 	all := map[string]string{
 		topics.Status(): "status", topics.Meta(): "meta", topics.Selftest(): "selftest", topics.Failsafe(): "failsafe",
-		topics.Groups(): "groups", topics.Health(): "health", topics.Capacity(): "capacity", topics.AlarmState("W3"): "alarmstate",
+		topics.Groups(): "groups", topics.Health(): "health", topics.Capacity(): "capacity", topics.Charging(): "ev", topics.AlarmState("W3"): "alarmstate",
 		topics.History(RecordStream("W3")): "rec", topics.Broadcast(): "cmd/heartbeat",
 		"up/hh/W3": "hh", "cmd/limit": "cmd/limit", "site7/up/hh/W3": "hh",
 	}

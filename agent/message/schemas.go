@@ -159,6 +159,30 @@ func capacitySchema() node {
 	return kept(has("t", when(), "when"), has("ways", list(way), "each way; TX is the transformer"))
 }
 
+func chargingSchema() node {
+	states := known(meter.CustomersUnknown.String(), meter.FewCustomers.String(), meter.SlowPoll.String(), meter.Followed.String())
+	phase := orNull(object(
+		has("groups", count(), "charging groups on the phase"), has("connectors", count(), "of them together"),
+		has("rating_a", number(), "A, of the groups together"),
+		has("limit_a", number(), "A, in force for those that obey"),
+		has("uncontrolled_a", number(), "A, rating of those whose actuator does not answer or was read back higher"),
+		has("controllable_a", orNull(number()), "A, the most that shedding all groups would take off now; null: not known"),
+		has("headroom_a", orNull(number()), "A that the phase could still carry, within the transformer; null: not known"),
+		has("cars", orNull(named(object(has("n", number(), "expected number: sum of the confidences"), has("i", number(), "A, weighed alike")))),
+			"that seem to charge, by class: 1x16, 1x32, 3x16, 3x32; an estimate. null: nothing is estimated"),
+	))
+	way := object(join([]field{
+		aWay, has("state", states, "FEW_CUSTOMERS and CUSTOMERS_UNKNOWN: nothing is computed, nothing else is here"),
+		may("since", orNull(when()), "cars that charged before are not among those estimated; null: none are"),
+	}, []field{may("L1", phase, "null: there is none"), may("L2", phase, ""), may("L3", phase, "")}, []field{
+		may("groups", list(object(
+			has("group", text(), "its id"), has("phases", list(one("L1", "L2", "L3")), "that it draws from"),
+			has("rating_a", number(), "A per phase"), has("connectors", count(), ""),
+		)), "the register: what hangs where"),
+	})...)
+	return kept(has("t", when(), "when"), has("ways", list(way), "each way that leads to customers"))
+}
+
 func highest() node { return object(has("i", number(), "A"), has("start", when(), "of the period")) }
 
 func supplySchema() node {
@@ -297,6 +321,7 @@ var schemas = []Schema{
 				has("thresholds", list(object(has("quantity", text(), ""), has("phase", orNull(text()), ""), has("kind", text(), ""),
 					has("threshold", orNull(number()), "V, A, W, var or per cent"))), "of the alarms"))), ""))},
 	{"capacity", []string{"up/capacity"}, true, "How loaded each way is, and what it could still carry.", capacitySchema()},
+	{"ev", []string{"up/ev"}, true, "Charge points, controllable load and headroom per way and phase, and an estimate of the cars that charge.", chargingSchema()},
 	{"failsafe", []string{"up/failsafe"}, true, "State of each way and the reason for it.", failsafeSchema()},
 	{"groups", []string{"up/groups"}, true, "Limit of each charging group, and what the actuator made of it.", groupsSchema()},
 	{"health", []string{"up/health"}, true, "How each part of the agent does.", healthSchema()},

@@ -65,6 +65,10 @@ func (t Topics) Health() string { return t.up + "health" }
 // Capacity is the retained topic of how loaded each way is.
 func (t Topics) Capacity() string { return t.up + "capacity" }
 
+// Charging is the retained topic of what is known of electric vehicles on each
+// way.
+func (t Topics) Charging() string { return t.up + "ev" }
+
 // AlarmState is the retained topic of the alarms of a way that are active now.
 func (t Topics) AlarmState(way string) string { return t.up + "alarmstate/" + way }
 

@@ -155,6 +155,8 @@ func say(kind string, o object) (string, Tone) {
 		return health(o)
 	case "capacity":
 		return capacity(o)
+	case "ev":
+		return charging(o), Plain
 	case "ack":
 		return ack(o)
 	case "gap":
@@ -424,6 +426,29 @@ func capacity(o object) (string, Tone) {
 		parts = append(parts, fmt.Sprintf("%s %s %s of %s, %s free", w.text("way"), worst, p.value("percent", "%"), p.value("limit_a", "A"), p.value("free_a", "A")))
 	}
 	return some(parts, "no ways"), tone
+}
+
+func charging(o object) string {
+	var parts []string
+	ways := o.list("ways")
+	for i := range ways {
+		w := ways.at(i)
+		var phases []string
+		for _, phase := range []string{"L1", "L2", "L3"} {
+			p := w.object(phase)
+			if p == nil {
+				continue
+			}
+			cars := 0.0
+			p.object("cars").each(func(_ string, e object) {
+				n, _ := e.number("n")
+				cars += n
+			})
+			phases = append(phases, fmt.Sprintf("%s %s controllable, about %.1f cars", phase, p.value("controllable_a", "A"), cars))
+		}
+		parts = append(parts, w.text("way")+" "+some(phases, w.text("state")))
+	}
+	return some(parts, "no ways")
 }
 
 func ack(o object) (string, Tone) {

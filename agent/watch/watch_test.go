@@ -26,7 +26,7 @@ var arrived = time.Date(2026, 11, 24, 17, 30, 4, 250_000_000, time.UTC)
 var topicOf = map[string]string{
 	"halfhour": "hh/W3", "alarm": "alarm/W3", "alarmstate": "alarmstate/W3", "live": "live/W3", "recorded": "hist/rec/W3",
 	"supplyweek": "pq/W3", "digest": "digest", "gap": "gap", "ack": "ack", "audit": "audit", "status": "status", "will": "status",
-	"meta": "meta", "capacity": "capacity", "failsafe": "failsafe", "groups": "groups", "health": "health",
+	"meta": "meta", "capacity": "capacity", "ev": "ev", "failsafe": "failsafe", "groups": "groups", "health": "health",
 }
 
 // What each kind of message is for a person.
