@@ -139,7 +139,7 @@ func (r *run) ramp(g int, most meter.Milliamps, shared bool) (meter.Milliamps, R
 	elapsed := int64((r.now - gs.Raised) / time.Millisecond)
 	slow := int64(t.RestoreSlow) * elapsed / time.Minute.Milliseconds() / r.rising(g)
 	up := slow
-	if period := t.RestorePeriod.Milliseconds(); load < slowAbove {
+	if period := t.RestorePeriod.Milliseconds(); load < slowAbove || shared && load < resumeBelow && r.s.Groups[g].Drawn {
 		up = int64(most - gs.Limit)
 		if period > 0 {
 			up = int64(cfg.Rating) * min(elapsed, period) / period

@@ -278,8 +278,8 @@ func (r *run) budgets() {
 		}
 		if c.Bound && !must && !frozen && !c.hot() && r.settled(c) && (c.Load < resumeBelow || measured && room > 0) && spare > 0 {
 			rate := r.cfg.Timers.RestoreSlow
-			if c.Load < slowAbove {
-				rate = b.rating / 10
+			if c.Load < slowAbove || measured && c.Load < resumeBelow {
+				rate = b.rating / 10 // where all is measured, what is left is known
 			}
 			up := rate * meter.Milliamps((r.now-c.Grown)/time.Millisecond) / meter.Milliamps(time.Minute/time.Millisecond)
 			most := c.Budget + spare
