@@ -213,6 +213,7 @@ type Group struct {
 	Profile    []FailsafePeriod `mapstructure:"failsafe_profile" doc:"When in the week the failsafe limit is another one than failsafe_a; of periods that meet the strictest counts. See docs/failsafe.md."`
 	Connectors int              `mapstructure:"connectors" doc:"Number of charging connectors: the group's weight where a feeder is shared. Default 1."`
 	Slot       int              `mapstructure:"dnp3_slot" doc:"Place of the group in the DNP3 point list, 1 to 16; it never changes. Default 0: it has no points."`
+	Lockout    float64          `mapstructure:"lockout_a" doc:"Limit per phase in A while the group is locked out; never above its lowest failsafe limit. Default 0 for a contact, 6 A for each connector else."`
 	Priority   bool             `mapstructure:"priority" doc:"Shed last: customers who depend on their supply."`
 	Output     Output           `mapstructure:"output" doc:"What carries the limit."`
 }
@@ -253,6 +254,8 @@ type Failsafe struct {
 	Bumpless         time.Duration `mapstructure:"bumpless" doc:"Longest planned stop after which limits go on where they were."`
 	MinOff           time.Duration `mapstructure:"min_off" doc:"Shortest time for which overload protection holds a contact open."`
 	Thermal          time.Duration `mapstructure:"thermal" doc:"Time constant of a way's thermal state: nothing is raised on a phase that is still warm."`
+	Excursion        time.Duration `mapstructure:"excursion" doc:"How long a group must draw more than its limit, or its actuator read back more, until it counts towards a lockout. At least 10s."`
+	Lockout          time.Duration `mapstructure:"lockout" doc:"How long a group is locked out that nobody acknowledges."`
 	Issuers          []string      `mapstructure:"issuers" doc:"Who may send heartbeats and commands."`
 	RestartDead      time.Duration `mapstructure:"restart_dead" doc:"How long every group is idle after a loss of supply; at most 1h."`
 	RestartSpread    time.Duration `mapstructure:"restart_spread" doc:"Longest further wait of a group after a loss of supply; each draws its own for each loss. At most 30m."`
@@ -357,7 +360,7 @@ func Default() Config {
 			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
 			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,
 			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless, MinOff: t.MinOff, Thermal: t.Thermal,
-			RestartDead: t.RestartDead, RestartSpread: t.RestartSpread,
+			RestartDead: t.RestartDead, RestartSpread: t.RestartSpread, Excursion: t.Excursion, Lockout: t.Lockout,
 		},
 		Buffer: Buffer{
 			Path: "/var/lib/lvagent", MaxMB: 256, Endurance: 10,

@@ -66,6 +66,9 @@ func (c *Config) complete(s *Source) {
 				*address = Absent
 			}
 		}
+		if _, given := s.lines[fmt.Sprintf("groups[%d].lockout_a", i)]; !given && !g.Output.IsContact() {
+			g.Lockout = min(g.Rating, 6*float64(g.Connectors))
+		}
 	}
 	c.completeAlarms(s)
 }
@@ -221,6 +224,9 @@ func (c *Config) validateGroups(s *Source) {
 		if g.Failsafe < 0 || g.Failsafe > g.Rating {
 			s.add(at+".failsafe_a", "group %s: must be 0 to its rating of %v A, not %v", g.ID, g.Rating, g.Failsafe)
 		}
+		if g.Lockout < 0 || g.Lockout > g.Rating {
+			s.add(at+".lockout_a", "group %s: must be 0 to its rating of %v A, not %v", g.ID, g.Rating, g.Lockout)
+		}
 		g.validateProfile(s, at+".failsafe_profile")
 		s.between(at+".connectors", g.Connectors, 1, 1000)
 		g.Output.validate(s, at+".output", g.ID, outputs)
@@ -281,6 +287,8 @@ func (c *Config) validateTimes(s *Source) {
 	s.spanOf("failsafe.thermal", f.Thermal, time.Second, 24*time.Hour)
 	s.spanOf("failsafe.restart_dead", f.RestartDead, 0, time.Hour)
 	s.spanOf("failsafe.restart_spread", f.RestartSpread, 0, 30*time.Minute)
+	s.spanOf("failsafe.excursion", f.Excursion, 10*time.Second, time.Hour)
+	s.spanOf("failsafe.lockout", f.Lockout, time.Minute, 7*24*time.Hour)
 	s.between("failsafe.of_beats", f.OfBeats, 1, 16)
 	s.between("failsafe.beats", f.Beats, 1, f.OfBeats)
 	if f.RestoreSlow <= 0 || f.RestoreSlow > 100 {
@@ -464,6 +472,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
 	t.RestoreSpread, t.MinOff, t.Thermal = f.RestoreSpread, f.MinOff, f.Thermal
+	t.Excursion, t.Lockout = f.Excursion, f.Lockout
 	t.RestartDead, t.RestartSpread = f.RestartDead, f.RestartSpread
 	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent(), Place: c.Place()}
 	for _, i := range c.Uplink.Issuers {
@@ -488,6 +497,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 			Rating: meter.Milliamps(Milli(g.Rating)), Failsafe: meter.Milliamps(Milli(g.Failsafe)),
 			Profile: g.periods(),
 			Contact: g.Output.IsContact(), Connectors: g.Connectors, Priority: g.Priority,
+			Lockout: meter.Milliamps(Milli(g.Lockout)),
 		})
 	}
 	return e

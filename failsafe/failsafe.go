@@ -64,7 +64,8 @@ type Group struct {
 	Contact  bool            // the output permits all of the rating or nothing
 	// Connectors are the group's weight where a feeder is shared; 0 counts as 1.
 	Connectors int
-	Priority   bool // shed last
+	Lockout    meter.Milliamps // per phase, while it is locked out; never above the lowest failsafe limit
+	Priority   bool            // shed last
 }
 
 // Timers are the engine's times. All run on the monotonic clock.
@@ -92,6 +93,9 @@ type Timers struct {
 
 	RestartDead   time.Duration // after a loss of supply every group is idle for that long
 	RestartSpread time.Duration // and each for up to so much longer, drawn for the event
+
+	Excursion time.Duration // how long a group must disobey until it counts
+	Lockout   time.Duration // how long a group is locked out at most
 }
 
 // DefaultTimers returns the timers of a real site.
@@ -120,6 +124,8 @@ func DefaultTimers() Timers {
 		Thermal:          30 * time.Minute,
 		RestartDead:      120 * time.Second,
 		RestartSpread:    600 * time.Second,
+		Excursion:        time.Minute,
+		Lockout:          4 * time.Hour,
 	}
 }
 
@@ -189,6 +195,7 @@ type Inputs struct {
 	Loads      []Load
 	Draws      []Draw
 	Holds      []HoldCommand
+	Acks       []LockoutAck
 	// MainsLost: an input says that the substation has no supply.
 	MainsLost bool
 	Clock     meter.Clock

@@ -192,7 +192,10 @@ func (r *run) settled(c *Constraint) bool { return c.Shed == 0 || c.Good >= c.Sh
 // knows. One that does not is load like any other (a failed or permissive
 // actuator): it is told something all the same, but nobody counts on it until it was read back
 // right: a new setpoint alone does not make it obey.
-func (r *run) controlled(g int) bool { return r.s.Groups[g].Fault == Unknown }
+func (r *run) controlled(g int) bool {
+	gs := &r.s.Groups[g]
+	return gs.Fault == Unknown && !(gs.Lockout.Locked && gs.Lockout.Over)
+}
 
 // draw is what group g is reckoned to draw on phase p: as measured, or else as
 // much as it may.

@@ -117,6 +117,7 @@ type GroupState struct {
 	Owed     int64
 
 	Restart Restart `json:",omitzero"` // after a loss of supply
+	Lockout Lockout `json:",omitzero"` // and what may lead to one
 }
 
 // Rule names what decides a group's limit.
@@ -305,6 +306,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		if was.Switched != 0 {
 			g.Switched = was.Switched + shift
 		}
+		g.Lockout = was.Lockout.shifted(shift)
 		g.Restart = was.Restart
 		if g.Restart.waits() {
 			g.Restart.Until += shift

@@ -42,12 +42,16 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	for _, c := range in.Holds {
 		r.holdCommand(c)
 	}
+	for _, c := range in.Acks {
+		r.lockoutAck(c)
+	}
 	r.lifecycle()
 	r.expire()
 	r.authority()
 	r.constraints()
 	r.expireHolds()
 	r.supply()
+	r.obedience()
 	r.headroom()
 	r.protect()
 	r.limits()
@@ -291,6 +295,10 @@ func (r *run) settle() {
 				}
 			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom, RuleUnfed, RuleTurn:
 				to = Restoring
+			case RuleLockout:
+				if to == Free {
+					to, why = Limited, LockedOut
+				}
 			case RuleIdle, RuleHeld:
 				to, why = Restoring, SupplyReturned
 			}
@@ -335,6 +343,11 @@ func (r *run) deadline() time.Duration {
 	}
 	for g := range r.s.Groups {
 		if x := &r.s.Groups[g].Restart; x.waits() && !x.Held {
+			at(x.Until)
+		}
+		if x := &r.s.Groups[g].Lockout; x.Over {
+			at(x.Next + 1)
+		} else if x.Locked {
 			at(x.Until)
 		}
 	}

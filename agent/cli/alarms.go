@@ -59,11 +59,12 @@ func ackCommand() *cobra.Command {
 	var p place
 	var o socket.Ack
 	c := &cobra.Command{
-		Use:   "ack ALARM",
-		Short: "Acknowledge an alarm that latches",
+		Use:   "ack ALARM|GROUP",
+		Short: "Acknowledge an alarm that latches, or end a lockout",
 		Long: `Acknowledges an alarm that the site file gives a latch: it stands until its value
-is back and somebody has acknowledged it. The control centre sees who did.`,
-		Example: "  lvagent ack W3.L1.FUSE_SUSPECTED",
+is back and somebody has acknowledged it. With a group, ends its lockout: the group
+was proven not to do what it is told. The control centre sees who did.`,
+		Example: "  lvagent ack W3.L1.FUSE_SUSPECTED\n  lvagent ack G1",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Alarm, o.By = args[0], userOr(o.By)

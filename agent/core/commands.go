@@ -53,6 +53,9 @@ func (l *Loop) take(in uplink.Inbound) {
 			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
 			Target: target(&body.Target), Release: body.Release, For: body.For, By: body.By, Why: body.Why}}})
 	case message.Acknowledge:
+		if l.takeLockoutAck(&c, &body) {
+			return
+		}
 		l.acknowledge(&c, &body)
 	case message.Topology:
 		l.takeTopology(&c, &body)

@@ -21,7 +21,25 @@ func (l *Loop) inForce(wall time.Time) (all []message.InForce) {
 		all = append(all, message.InForce{Kind: "restoration_hold", Target: target, By: h.By, Why: h.Why,
 			Since: h.Since, Expires: l.wallOf(h.End, wall), Ends: "its time, or cmd/restoration release"})
 	}
+	for i := range l.State.Groups {
+		x := &l.State.Groups[i].Lockout
+		if !x.Locked {
+			continue
+		}
+		all = append(all, message.InForce{Kind: "lockout", Target: l.State.Groups[i].ID, Why: string(x.Cause),
+			Since: x.Since, Expires: l.wallOf(x.Until, wall), Ends: l.lockoutEnds(i)})
+	}
 	return all
+}
+
+// lockoutEnds says what would end the lockout of group i.
+func (l *Loop) lockoutEnds(i int) string {
+	g := &l.State.Groups[i]
+	end := fmt.Sprintf("lvagent ack %s, cmd/ack, or %s", g.ID, l.wallOf(g.Lockout.Until, l.Wall()).UTC().Format(time.DateTime))
+	if g.Lockout.Over {
+		end += " and the group doing what it is told"
+	}
+	return end
 }
 
 // wallOf is the time of the wall clock at the monotonic time at.
@@ -32,6 +50,8 @@ func (l *Loop) wallOf(at time.Duration, wall time.Time) time.Time { return wall.
 func (l *Loop) groupEnds(i int) string {
 	g := &l.State.Groups[i]
 	switch g.Rule {
+	case failsafe.RuleLockout:
+		return l.lockoutEnds(i)
 	case failsafe.RuleUnfed:
 		return "its supply"
 	case failsafe.RuleHeld:

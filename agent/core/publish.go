@@ -168,6 +168,8 @@ func (l *Loop) ends(w *failsafe.WayState) string {
 		return "the limit reaching what is permitted"
 	case failsafe.Limited:
 		switch w.Cause {
+		case failsafe.LockedOut:
+			return "the end of the lockouts in in_force"
 		case failsafe.Overridden:
 			return "the override's end, or its clear"
 		case failsafe.Overload:

@@ -53,7 +53,13 @@ func (l *Loop) Ack(ctx context.Context, id, by string) (err error) {
 	if by == "" {
 		return fmt.Errorf("acknowledge %s: say who you are", id)
 	}
-	asked := l.Ask(ctx, func(l *Loop) { err = l.alarms.ack(l, id, by) })
+	asked := l.Ask(ctx, func(l *Loop) {
+		if group, is := l.lockedGroup(id); is {
+			err = l.endLockout(group, by)
+			return
+		}
+		err = l.alarms.ack(l, id, by)
+	})
 	if asked != nil {
 		return asked
 	}
@@ -63,7 +69,7 @@ func (l *Loop) Ack(ctx context.Context, id, by string) (err error) {
 // conditionKinds are the conditions that are not a machine's.
 var conditionKinds = []string{
 	string(failsafe.NoStatement), string(failsafe.StateLost), actuatorUnreached, actuatorPermissive,
-	storeFailing, storeReplaced, alarmFlood, thermalLimit, firmCapacity, failsafe.Uncontrollable, certificateExpiring, certificateDue,
+	failsafe.LockoutName, storeFailing, storeReplaced, alarmFlood, thermalLimit, firmCapacity, failsafe.Uncontrollable, certificateExpiring, certificateDue,
 }
 
 func (a *alarms) order(l *Loop, o ShelveOrder) error {
@@ -169,13 +175,9 @@ func (a *alarms) ack(l *Loop, id, by string) error {
 	return nil
 }
 
-// acknowledge carries out cmd/ack for an alarm. It lifts no restriction, so who
+// acknowledge carries out cmd/ack for an alarm that latches. It lifts no restriction, so who
 // may send commands may send this; a repeated one changes nothing.
 func (l *Loop) acknowledge(c *message.Command, body *message.Acknowledge) {
-	if body.Alarm == "" {
-		l.refuse(c, "NO_TARGET", "no lockout is known to this version; name an alarm")
-		return
-	}
 	if !l.admit(c, l.alarms.acks) {
 		return
 	}

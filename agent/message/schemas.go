@@ -337,7 +337,7 @@ var schemas = []Schema{
 	{"cmd/restoration", []string{"cmd/restoration"}, false, "Holds back the restart of charging after a loss of supply, or lets it go.",
 		order(may("target", orNull(target()), "absent: the whole substation"), has("kind", one("hold", "release"), ""),
 			may("for", orNull(span()), "of a hold; absent: 4h, at most 24h"), has("by", longest(text(), 200), "who"), may("why", orNull(longest(text(), 500)), ""))},
-	{"cmd/ack", []string{"cmd/ack"}, false, "Acknowledges an alarm that latches, or ends a lockout.", exactly(order(
+	{"cmd/ack", []string{"cmd/ack"}, false, "Acknowledges an alarm that latches, or ends the lockout of groups.", exactly(order(
 		may("target", orNull(target()), "of a lockout"), may("alarm", orNull(longest(text(), 128)), "its id"), may("by", orNull(longest(text(), 200)), "who")),
 		"target", "alarm")},
 	{"cmd/resend", []string{"cmd/resend"}, false, "Asks for records once more, by number or by the time at which they were due.", exactly(object(
