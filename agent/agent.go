@@ -36,6 +36,7 @@ import (
 	"lvagent/agent/uplink"
 	"lvagent/configs"
 	"lvagent/failsafe"
+	"lvagent/failsafe/relay"
 	"lvagent/meter"
 )
 
@@ -301,6 +302,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	var inputs []*part
+	for chip, on := range a.inputsOf(relay.System{}) {
+		inputs = append(inputs, start("inputs of "+chip, func(ctx context.Context) error { return a.watchInputs(ctx, on) }))
+	}
 	if a.recorder != nil {
 		records = start("flight recorder", a.recorder.Run)
 		fetches = start("flight recorder's readers", a.serveRecorded)
@@ -315,6 +320,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		if p != nil {
 			err = errors.Join(err, p.stop())
 		}
+	}
+	for _, p := range inputs {
+		err = errors.Join(err, p.stop())
 	}
 	err = errors.Join(err, loop.stop()) // brings the outputs to rest, over buses that still run
 	for _, p := range polls {

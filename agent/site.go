@@ -92,6 +92,11 @@ func Prepare(file string) (*Site, []configs.Fault) {
 		}
 		s.outputs = append(s.outputs, outputOf{group: g.ID, output: g.Output, rating: milliamps(configs.Milli(g.Rating))})
 	}
+	for i, in := range cfg.Site.Inputs {
+		if _, err := relay.ParseAddress(in.Line); err != nil && in.Line != "" {
+			faults = append(faults, src.Fault(fmt.Sprintf("site.inputs[%d].line", i), "input %s: %v", in.ID, err))
+		}
+	}
 	if cfg.Uplink.Secure() {
 		faults = append(faults, s.checkTLS(src)...)
 	}

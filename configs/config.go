@@ -63,6 +63,7 @@ type Site struct {
 	// this says when the voltage is high, and better when it is low.
 	BusbarOffset float64     `mapstructure:"busbar_offset_v" doc:"How far the busbar stands above the terminals that voltage limits are about, in V. It is taken off before comparing. Default 0: judged as if customers were at the busbar."`
 	Timezone     string      `mapstructure:"timezone" doc:"Local time of the settlement period in each half-hour and of groups[].failsafe_profile, as Europe/London. Everything else is UTC."`
+	Inputs       []Input     `mapstructure:"inputs" doc:"Digital inputs: a Local/Remote switch, mains fail, a door. See docs/inputs.md."`
 	Thermal      Transformer `mapstructure:"transformer" doc:"How the transformer warms up. Used where transformer_kva is given."`
 }
 
@@ -257,6 +258,9 @@ type Failsafe struct {
 	Excursion        time.Duration `mapstructure:"excursion" doc:"How long a group must draw more than its limit, or its actuator read back more, until it counts towards a lockout. At least 10s."`
 	Lockout          time.Duration `mapstructure:"lockout" doc:"How long a group is locked out that nobody acknowledges."`
 	Issuers          []string      `mapstructure:"issuers" doc:"Who may send heartbeats and commands."`
+	SilenceMost      time.Duration `mapstructure:"silence_most" doc:"Longest planned silence (cmd/silence) that suspends the timeout; 0s: none. At most 24h."`
+	Autonomous       time.Duration `mapstructure:"autonomous_after" doc:"After how long in FAILSAFE a way goes its own way while it is measured: failsafe limits in peak hours only, overload protection always. 2h to 24h; 0s: never."`
+	Peak             []PeakPeriod  `mapstructure:"autonomous_peak" doc:"Peak hours of AUTONOMOUS, in local time. Default every day 16:00 to 22:00."`
 	RestartDead      time.Duration `mapstructure:"restart_dead" doc:"How long every group is idle after a loss of supply; at most 1h."`
 	RestartSpread    time.Duration `mapstructure:"restart_spread" doc:"Longest further wait of a group after a loss of supply; each draws its own for each loss. At most 30m."`
 }
@@ -360,7 +364,7 @@ func Default() Config {
 			HeartbeatPeriod: t.HeartbeatPeriod, HeartbeatTimeout: t.HeartbeatTimeout, Stable: t.Stable,
 			Beats: t.Beats, OfBeats: t.OfBeats, Init: t.Init, EntrySpread: t.EntrySpread,
 			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless, MinOff: t.MinOff, Thermal: t.Thermal,
-			RestartDead: t.RestartDead, RestartSpread: t.RestartSpread, Excursion: t.Excursion, Lockout: t.Lockout,
+			RestartDead: t.RestartDead, RestartSpread: t.RestartSpread, Excursion: t.Excursion, Lockout: t.Lockout, SilenceMost: t.SilenceMost,
 		},
 		Buffer: Buffer{
 			Path: "/var/lib/lvagent", MaxMB: 256, Endurance: 10,

@@ -60,19 +60,7 @@ func (g *Group) validateProfile(s *Source, at string) {
 	}
 	for i, p := range g.Profile {
 		at := fmt.Sprintf("%s[%d]", at, i)
-		for k, word := range p.Days {
-			if _, ok := parseDays(word); !ok {
-				s.add(fmt.Sprintf("%s.days[%d]", at, k), "must be a day as mon or a range as mon-fri, not %q", word)
-			}
-		}
-		for _, x := range []struct{ key, text string }{{"from", p.From}, {"to", p.To}} {
-			if _, ok := parseTime(x.text); !ok {
-				s.add(at+"."+x.key, "must be a time of day as 07:30, 00:00 to 24:00, not %q", x.text)
-			}
-		}
-		if from, ok := parseTime(p.From); ok && from == 24*60 {
-			s.add(at+".from", "24:00 can only be an end; write 00:00 and the next day")
-		}
+		validateWhen(s, at, p.Days, p.From, p.To)
 		_, amps := s.lines[at+".amps"]
 		_, percent := s.lines[at+".percent"]
 		switch {
@@ -89,19 +77,42 @@ func (g *Group) validateProfile(s *Source, at string) {
 // periods returns the group's profile as the engine takes it.
 func (g *Group) periods() (all []failsafe.Period) {
 	for _, p := range g.Profile {
-		out := failsafe.Period{Limit: meter.Milliamps(Milli(p.Amps) + Milli(g.Rating*p.Percent/100))} // one of them is 0
-		out.From, _ = parseTime(p.From)
-		out.To, _ = parseTime(p.To)
-		for _, word := range p.Days {
-			days, _ := parseDays(word)
-			for d, on := range days {
-				out.Days[d] = out.Days[d] || on
-			}
-		}
-		if len(p.Days) == 0 {
-			out.Days = [7]bool{true, true, true, true, true, true, true}
-		}
+		out := periodOf(p.Days, p.From, p.To)
+		out.Limit = meter.Milliamps(Milli(p.Amps) + Milli(g.Rating*p.Percent/100)) // one of them is 0
 		all = append(all, out)
 	}
 	return all
+}
+
+// validateWhen finds the faults in when a period is.
+func validateWhen(s *Source, at string, days []string, from, to string) {
+	for k, word := range days {
+		if _, ok := parseDays(word); !ok {
+			s.add(fmt.Sprintf("%s.days[%d]", at, k), "must be a day as mon or a range as mon-fri, not %q", word)
+		}
+	}
+	for _, x := range []struct{ key, text string }{{"from", from}, {"to", to}} {
+		if _, ok := parseTime(x.text); !ok {
+			s.add(at+"."+x.key, "must be a time of day as 07:30, 00:00 to 24:00, not %q", x.text)
+		}
+	}
+	if minute, ok := parseTime(from); ok && minute == 24*60 {
+		s.add(at+".from", "24:00 can only be an end; write 00:00 and the next day")
+	}
+}
+
+// periodOf is a period without a limit.
+func periodOf(days []string, from, to string) (out failsafe.Period) {
+	out.From, _ = parseTime(from)
+	out.To, _ = parseTime(to)
+	for _, word := range days {
+		set, _ := parseDays(word)
+		for d, on := range set {
+			out.Days[d] = out.Days[d] || on
+		}
+	}
+	if len(days) == 0 {
+		out.Days = [7]bool{true, true, true, true, true, true, true}
+	}
+	return out
 }

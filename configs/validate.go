@@ -70,6 +70,7 @@ func (c *Config) complete(s *Source) {
 			g.Lockout = min(g.Rating, 6*float64(g.Connectors))
 		}
 	}
+	c.completeInputs()
 	c.completeAlarms(s)
 }
 
@@ -288,6 +289,12 @@ func (c *Config) validateTimes(s *Source) {
 	s.spanOf("failsafe.restart_dead", f.RestartDead, 0, time.Hour)
 	s.spanOf("failsafe.restart_spread", f.RestartSpread, 0, 30*time.Minute)
 	s.spanOf("failsafe.excursion", f.Excursion, 10*time.Second, time.Hour)
+	s.spanOf("failsafe.silence_most", f.SilenceMost, 0, 24*time.Hour)
+	if f.Autonomous != 0 {
+		s.spanOf("failsafe.autonomous_after", f.Autonomous, 2*time.Hour, 24*time.Hour)
+	}
+	c.validatePeak(s)
+	c.validateInputs(s)
 	s.spanOf("failsafe.lockout", f.Lockout, time.Minute, 7*24*time.Hour)
 	s.between("failsafe.of_beats", f.OfBeats, 1, 16)
 	s.between("failsafe.beats", f.Beats, 1, f.OfBeats)
@@ -472,9 +479,10 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 	t.Beats, t.OfBeats, t.Init, t.EntrySpread = f.Beats, f.OfBeats, f.Init, f.EntrySpread
 	t.RestorePeriod, t.RestoreSlow, t.Bumpless = f.RestorePeriod, meter.Milliamps(Milli(f.RestoreSlow)), f.Bumpless
 	t.RestoreSpread, t.MinOff, t.Thermal = f.RestoreSpread, f.MinOff, f.Thermal
+	t.SilenceMost = f.SilenceMost
 	t.Excursion, t.Lockout = f.Excursion, f.Lockout
 	t.RestartDead, t.RestartSpread = f.RestartDead, f.RestartSpread
-	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent(), Place: c.Place()}
+	e := failsafe.Config{Site: c.Site.ID, Issuers: f.Issuers, Timers: t, Seed: seed, Transformer: c.Site.FirmCurrent(), Place: c.Place(), Autonomous: f.Autonomous, Peak: f.peak()}
 	for _, i := range c.Uplink.Issuers {
 		if !slices.Contains(f.Issuers, i.ID) {
 			e.Reporters = append(e.Reporters, i.ID)

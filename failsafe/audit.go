@@ -110,7 +110,7 @@ func (e *Engine) Decisions(before, after State, in Inputs, set []Setpoint, ev Ev
 	if len(set)+len(ev.Transitions)+len(ev.Acks)+len(ev.Refused) == 0 {
 		return nil
 	}
-	r := run{Engine: e, s: &after, now: after.Mono, wall: after.Wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws}
+	r := run{Engine: e, s: &after, now: after.Mono, wall: after.Wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws, inhibits: in.Inhibits}
 	r.today = e.look(after.Wall, in.Clock.Trusted() && !in.Suspect)
 	var all []Decision
 	for _, x := range ev.Refused {
@@ -202,6 +202,9 @@ func (r *run) candidates(d *Decision, g int) {
 		if w.State == Failsafe && w.RampEnd > r.now {
 			limit, why = r.entry(g, w, limit)
 		}
+		if w.State == Autonomous && !r.peak() {
+			limit, why = cfg.Rating, RuleAutonomous
+		}
 		add(why, "", limit)
 	}
 	if o := r.governing(cfg.ID); o != nil {
@@ -213,6 +216,11 @@ func (r *run) candidates(d *Decision, g int) {
 			limit = o.Amount.For(cfg)
 		}
 		add(RuleOverride, o.ID, limit)
+	}
+	for _, on := range []func(int, meter.Milliamps, Rule, string) (meter.Milliamps, Rule, string){r.restarting, r.lockedOut, r.inhibited} {
+		if limit, rule, source := on(g, cfg.Rating, RuleRating, ""); rule != RuleRating {
+			add(rule, source, limit)
+		}
 	}
 	if gs.Capped {
 		add(RuleProtection, "", gs.Cap)

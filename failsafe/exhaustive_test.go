@@ -57,7 +57,7 @@ func everyReachableState(t *testing.T, cfg Config, most int) {
 	}
 	t.Logf("%d states, %d steps, every one of them checked", len(w.queue), w.steps)
 	for state, hits := range w.states {
-		if hits == 0 {
+		if hits == 0 && (Authority(state) != Autonomous || cfg.Autonomous > 0) {
 			t.Errorf("no history leads to %v", Authority(state))
 		}
 	}
@@ -92,7 +92,7 @@ type world struct {
 	seed   maphash.Seed
 	queue  []State
 	steps  int
-	states [6]int
+	states [7]int
 }
 
 // settle takes out of a state what the small world leaves out.

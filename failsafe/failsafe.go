@@ -40,8 +40,12 @@ type Config struct {
 	// Transformer is the firm current of the transformer per phase, 0 where it
 	// is no constraint.
 	Transformer meter.Milliamps
-	Seed        [32]byte       // of this device; spreads what a fleet would do at once
-	Place       *time.Location // of the groups' profiles; nil: UTC
+	// Autonomous is after how long without the centre a way goes its own way, with
+	// the failsafe limit in Peak hours only; 0: never. Limits of Peak do not count.
+	Autonomous time.Duration
+	Peak       []Period
+	Seed       [32]byte       // of this device; spreads what a fleet would do at once
+	Place      *time.Location // of the groups' profiles; nil: UTC
 }
 
 // Way is one LV way with its rating.
@@ -96,6 +100,8 @@ type Timers struct {
 
 	Excursion time.Duration // how long a group must disobey until it counts
 	Lockout   time.Duration // how long a group is locked out at most
+
+	SilenceMost time.Duration // longest planned silence; 0: none
 }
 
 // DefaultTimers returns the timers of a real site.
@@ -126,6 +132,7 @@ func DefaultTimers() Timers {
 		RestartSpread:    600 * time.Second,
 		Excursion:        time.Minute,
 		Lockout:          4 * time.Hour,
+		SilenceMost:      4 * time.Hour,
 	}
 }
 
@@ -135,15 +142,16 @@ type Authority uint8
 
 // The states of a way.
 const (
-	Init      Authority = iota // started; the centre has not spoken yet
-	Free                       // the centre is heard, no limit in force
-	Limited                    // the centre is heard, at least one limit in force
-	Restoring                  // going up by a ramp
-	Failsafe                   // the centre is silent
-	Probation                  // heard again, not yet trusted or without a statement
+	Init       Authority = iota // started; the centre has not spoken yet
+	Free                        // the centre is heard, no limit in force
+	Limited                     // the centre is heard, at least one limit in force
+	Restoring                   // going up by a ramp
+	Failsafe                    // the centre is silent
+	Probation                   // heard again, not yet trusted or without a statement
+	Autonomous                  // the centre has been silent for long; only where enabled
 )
 
-var authorityNames = [...]string{"INIT", "FREE", "LIMITED", "RESTORING", "FAILSAFE", "PROBATION"}
+var authorityNames = [...]string{"INIT", "FREE", "LIMITED", "RESTORING", "FAILSAFE", "PROBATION", "AUTONOMOUS"}
 
 // String returns the state's name in messages.
 func (a Authority) String() string {
@@ -154,12 +162,14 @@ func (a Authority) String() string {
 }
 
 // restricted reports whether the failsafe limit applies in state a.
-func (a Authority) restricted() bool { return a == Init || a == Failsafe || a == Probation }
+func (a Authority) restricted() bool {
+	return a == Init || a == Failsafe || a == Probation || a == Autonomous
+}
 
 // Severity orders the states from the best to the worst, for one word about a
 // whole site.
 func (a Authority) Severity() int {
-	return [...]int{Init: 3, Free: 0, Limited: 1, Restoring: 2, Failsafe: 5, Probation: 4}[a]
+	return [...]int{Init: 3, Free: 0, Limited: 1, Restoring: 2, Failsafe: 6, Probation: 4, Autonomous: 5}[a]
 }
 
 // Cause says why a way is in its state.
@@ -196,6 +206,10 @@ type Inputs struct {
 	Draws      []Draw
 	Holds      []HoldCommand
 	Acks       []LockoutAck
+	Silences   []SilenceCommand
+	Switch     Switch
+	Inhibits   []string // groups that an input inhibits
+	Customers  []string // groups whose customers charge by an override of their own
 	// MainsLost: an input says that the substation has no supply.
 	MainsLost bool
 	Clock     meter.Clock

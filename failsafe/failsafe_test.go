@@ -46,17 +46,19 @@ type site struct {
 	// suspect: the wall clock was stepped a moment ago
 	suspect bool
 
-	load   meter.Milliamps
-	tx     [3]meter.Milliamps
-	frozen [3]bool // on W1
-	blind  bool
-	volts  map[string][3]meter.Millivolts // of ways that have another than 230 V
-	dumb   bool                           // no voltage is measured
-	unfed  [3]bool                        // on W1
-	mains  bool                           // lost, says an input
-	ev     Events
-	set    []Setpoint
-	all    Events
+	load                meter.Milliamps
+	tx                  [3]meter.Milliamps
+	frozen              [3]bool // on W1
+	blind               bool
+	volts               map[string][3]meter.Millivolts // of ways that have another than 230 V
+	dumb                bool                           // no voltage is measured
+	unfed               [3]bool                        // on W1
+	mains               bool                           // lost, says an input
+	at                  Switch
+	inhibits, customers []string
+	ev                  Events
+	set                 []Setpoint
+	all                 Events
 }
 
 func newSite(t testing.TB, cfg Config) *site {
@@ -71,6 +73,7 @@ func (x *site) wall() time.Time { return epoch.Add(x.now + x.skew) }
 func (x *site) step(in Inputs) {
 	x.t.Helper()
 	in.Clock, in.Suspect, in.MainsLost = x.clock, x.suspect, x.mains
+	in.Switch, in.Inhibits, in.Customers = x.at, x.inhibits, x.customers
 	for _, w := range x.e.cfg.Ways {
 		l := Load{Way: w.ID, At: x.now}
 		for p := range l.I {

@@ -25,10 +25,10 @@ func (r *run) limits() {
 		case most <= gs.Limit:
 			gs.Raised = r.now
 			gs.Restart.Jump = gs.Restart.Jump && gs.Restart.Event != ""
-		case rule == RuleProtection && gs.Rule == RuleProtection && r.measured(g) && !r.frozen(g):
+		case rule == RuleProtection && gs.Rule == RuleProtection && !r.heldHere(g) && !gs.Restart.Lost && r.measured(g) && !r.frozen(g):
 			// The budget it comes from has gone up by a ramp already.
 			gs.Raised = r.now
-		case r.admitted != nil && r.admitted[g]:
+		case r.admitted != nil && r.admitted[g] && !r.heldHere(g) && !gs.Restart.Lost:
 			gs.Raised = r.now
 		default:
 			var why Rule
@@ -72,6 +72,11 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 			limit, why = ceiling, RuleHeadroom
 		case w.Kept && ceiling < limit:
 			limit, why = ceiling, RuleHeadroom
+		case w.State == Autonomous && !r.peak():
+			limit, why = cfg.Rating, RuleAutonomous
+			if w.Kept {
+				limit = min(limit, ceiling)
+			}
 		case w.State == Failsafe && w.RampEnd > r.now:
 			limit, why = r.entry(g, w, limit)
 		}
@@ -112,6 +117,10 @@ func (r *run) ramp(g int, most meter.Milliamps, shared bool) (meter.Milliamps, R
 	if r.frozen(g) {
 		gs.Raised = r.now
 		return gs.Limit, RuleFrozen
+	}
+	if r.heldHere(g) {
+		gs.Raised = r.now
+		return gs.Limit, RuleLocal
 	}
 	if gs.Restart.Lost {
 		gs.Raised = r.now

@@ -144,7 +144,7 @@ func (r *run) disobeys(g int) Cause {
 	if gs.Fault == Permissive {
 		return ReadsHigh
 	}
-	if !gs.Drawn || gs.Actuation != Confirmed && gs.Actuation != Restricted {
+	if !gs.Drawn || gs.Customer || gs.Actuation != Confirmed && gs.Actuation != Restricted {
 		return ""
 	}
 	most := gs.Limit

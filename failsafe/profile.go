@@ -152,7 +152,11 @@ func (e *Engine) look(wall time.Time, trusted bool) calendar {
 // left out is left out. Without a clock that can be trusted the strictest of the
 // whole profile holds: which day it is isn't known either.
 func (e *Engine) profile(g int, c *calendar) meter.Milliamps {
-	w := &e.weeks[g]
+	return e.weekLow(&e.weeks[g], e.cfg.Groups[g].Rating, c)
+}
+
+// weekLow is what a week says now, most where it says nothing.
+func (e *Engine) weekLow(w *weekly, most meter.Milliamps, c *calendar) meter.Milliamps {
 	if len(w.stretches) == 0 || !c.trust {
 		return w.lowest
 	}
@@ -162,7 +166,7 @@ func (e *Engine) profile(g int, c *calendar) meter.Milliamps {
 			from, to = min(from, at-twice), max(to, at+twice-1)
 		}
 	}
-	low := e.cfg.Groups[g].Rating
+	low := most
 	for i, offset := range c.offset {
 		a, b := from, to
 		if i > 0 && c.change[i-1] != 0 {

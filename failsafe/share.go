@@ -70,6 +70,7 @@ func (r *run) entitle() {
 		e.most, e.rule, e.source = r.target(g, &r.s.Ways[r.wayOf[g]])
 		e.most, e.rule, e.source = r.restarting(g, e.most, e.rule, e.source)
 		e.most, e.rule, e.source = r.lockedOut(g, e.most, e.rule, e.source)
+		e.most, e.rule, e.source = r.inhibited(g, e.most, e.rule, e.source)
 	}
 }
 

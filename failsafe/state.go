@@ -49,6 +49,9 @@ type State struct {
 	Host   string // the run of the machine that stored this; the engine only keeps it
 	Holds  []Hold
 
+	Switch  Switch  // of the substation, as last read
+	Silence Silence `json:",omitzero"`
+
 	Overrides   []Override
 	Constraints []Constraint
 	Rotated     time.Duration // when groups last took turns
@@ -118,6 +121,9 @@ type GroupState struct {
 
 	Restart Restart `json:",omitzero"` // after a loss of supply
 	Lockout Lockout `json:",omitzero"` // and what may lead to one
+
+	Customer      bool      `json:",omitempty"` // charges by its customer's own override
+	CustomerSince time.Time `json:",omitzero"`
 }
 
 // Rule names what decides a group's limit.
@@ -183,6 +189,7 @@ type Engine struct {
 	weeks  []weekly // of each group
 	// profiled: a group has a profile; place is where its clock hangs.
 	profiled bool
+	hours    weekly // 0 in peak hours
 	place    *time.Location
 }
 
@@ -202,6 +209,9 @@ func NewEngine(cfg Config) *Engine {
 	for g := range cfg.Groups {
 		e.weeks = append(e.weeks, e.week(&cfg.Groups[g]))
 		e.profiled = e.profiled || len(cfg.Groups[g].Profile) > 0
+	}
+	if cfg.Autonomous > 0 {
+		e.hours, e.profiled = e.peakWeek(), true
 	}
 	return e
 }
@@ -253,11 +263,14 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 	shift := now - old.Mono
 	down := wall.Sub(old.Wall)
 	bumpless := old.Stopped && clock.Trusted() && down >= 0 && down < e.cfg.Timers.Bumpless &&
-		old.Ever && old.Mono-old.Heard+down < e.cfg.Timers.HeartbeatTimeout
+		old.Ever && old.Mono-old.lastSign()+down < e.cfg.Timers.HeartbeatTimeout
 	s.Tokens, s.Sequences = slices.Clone(old.Tokens), slices.Clone(old.Sequences)
-	s.Lost, s.Floor, s.Audit, s.Outage, s.Host = old.Lost, old.Floor, old.Audit, old.Outage, old.Host
+	s.Lost, s.Floor, s.Audit, s.Outage, s.Host, s.Switch = old.Lost, old.Floor, old.Audit, old.Outage, old.Host, old.Switch
 	if bumpless {
 		s.Ever, s.Heard = true, now-(old.Mono-old.Heard+down)
+		if s.Silence = old.Silence; s.Silence.Until != 0 {
+			s.Silence.Until += shift - down
+		}
 	}
 	for _, k := range old.Known {
 		k.At += shift
@@ -275,9 +288,9 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 			w.LostAt = was.LostAt + shift
 		}
 		switch was.State {
-		case Failsafe, Probation:
+		case Failsafe, Probation, Autonomous:
 			w.State, w.Cause, w.SinceWall = Failsafe, was.Cause, was.SinceWall
-			if was.State == Probation {
+			if was.State != Failsafe {
 				w.Cause = HeartbeatLost
 			}
 			w.Kept = was.Kept // what goes beyond the profile is not carried over

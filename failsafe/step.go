@@ -17,33 +17,50 @@ import (
 func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (State, []Setpoint, Events, time.Duration) {
 	s = s.clone()
 	s.Stopped = false
-	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws, mainsLost: in.MainsLost}
+	r := run{Engine: e, s: &s, now: max(now, s.Mono), wall: wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws, mainsLost: in.MainsLost, inhibits: in.Inhibits}
 	r.today = e.look(wall, in.Clock.Trusted() && !in.Suspect)
 	for i := range s.Groups {
 		r.was = append(r.was, s.Groups[i].Limit)
 	}
+	r.switched(in.Switch)
+	r.byCustomer(in.Customers)
 	for _, h := range in.Heartbeats {
 		r.heartbeat(h)
 	}
 	r.authority()
 	r.forget()
 	for _, c := range in.Cancels {
-		r.cancel(c)
+		if !r.barred(c.ID, "cancel", true) {
+			r.cancel(c)
+		}
 	}
 	for _, c := range in.Limits {
-		r.limit(c)
+		if !r.barred(c.ID, "limit", c.Amount.Unit == None || c.Supersedes != "") {
+			r.limit(c)
+		}
 	}
 	for _, c := range in.Overrides {
-		r.override(c)
+		if c.Local || !r.barred(c.ID, "override", c.Kind != HoldOff) {
+			r.override(c)
+		}
 	}
 	for _, c := range in.Reports {
 		r.report(c)
 	}
 	for _, c := range in.Holds {
-		r.holdCommand(c)
+		if !r.barred(c.ID, holdName, c.Release) {
+			r.holdCommand(c)
+		}
 	}
 	for _, c := range in.Acks {
-		r.lockoutAck(c)
+		if c.Local || !r.barred(c.ID, AckName, true) {
+			r.lockoutAck(c)
+		}
+	}
+	for _, c := range in.Silences {
+		if !r.barred(c.ID, SilenceName, true) {
+			r.silence(c)
+		}
 	}
 	r.lifecycle()
 	r.expire()
@@ -80,6 +97,7 @@ type run struct {
 	draws   []Draw
 
 	mainsLost bool
+	inhibits  []string
 
 	entitled []entitlement     // of each group
 	was      []meter.Milliamps // the groups' limits before this step
@@ -124,9 +142,10 @@ func (r *run) heartbeat(h Heartbeat) {
 	}
 }
 
-// alive reports whether the centre's last heartbeat is within its timeout.
+// alive reports whether the centre's last heartbeat is within its timeout, or its
+// silence is planned.
 func (r *run) alive() bool {
-	return r.s.Ever && r.now-r.s.Heard < r.cfg.Timers.HeartbeatTimeout
+	return r.s.Ever && r.now-r.s.lastSign() < r.cfg.Timers.HeartbeatTimeout
 }
 
 // steady reports whether Beats of the last OfBeats expected heartbeats came
@@ -166,8 +185,18 @@ func (r *run) authority() {
 				r.enter(i, Failsafe, HeartbeatLost)
 			}
 		case Failsafe:
-			if alive {
+			switch {
+			case alive:
 				r.enter(i, Probation, HeartbeatBack)
+			case r.alone(i) && r.now-w.Since >= r.cfg.Autonomous:
+				r.move(i, Autonomous, LongAlone)
+			}
+		case Autonomous:
+			switch {
+			case alive:
+				r.enter(i, Probation, HeartbeatBack)
+			case !r.alone(i):
+				r.move(i, Failsafe, NotMeasured)
 			}
 		case Probation:
 			switch {
@@ -293,7 +322,11 @@ func (r *run) settle() {
 				if to == Free {
 					to, why = Limited, limitedBy[rule]
 				}
-			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom, RuleUnfed, RuleTurn:
+			case RuleInhibit:
+				if to == Free {
+					to, why = Limited, Inhibited
+				}
+			case RuleRestore, RuleBlind, RuleFrozen, RuleNoRoom, RuleUnfed, RuleTurn, RuleLocal:
 				to = Restoring
 			case RuleLockout:
 				if to == Free {
@@ -319,7 +352,7 @@ func (r *run) deadline() time.Duration {
 		}
 	}
 	if r.s.Ever {
-		at(r.s.Heard + t.HeartbeatTimeout)
+		at(r.s.lastSign() + t.HeartbeatTimeout)
 	}
 	for i := range r.s.Ways {
 		w := &r.s.Ways[i]

@@ -44,6 +44,10 @@ func (l *Loop) take(in uplink.Inbound) {
 			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
 			Target: target(&body.Target), Kind: failsafe.OverrideKind(body.Kind), Amount: amount(body.Value),
 			For: body.For, By: body.By, Why: body.Why}}})
+	case message.Silence:
+		l.step(failsafe.Inputs{Silences: []failsafe.SilenceCommand{{
+			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
+			Signed: l.Keys.Signed(c.Issuer), For: body.For, By: body.By, Why: body.Why}}})
 	case message.Restoration:
 		if len(body.Target.MPANs) > 0 {
 			l.refuse(&c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")

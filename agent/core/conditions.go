@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"lvagent/configs"
 	"lvagent/failsafe"
 	"lvagent/meter"
 )
@@ -62,7 +63,8 @@ func (a *alarms) condition(l *Loop, c failsafe.Condition, wall time.Time) {
 		return
 	}
 	severity := meter.Major
-	if c.Kind == string(failsafe.NoStatement) || c.Kind == alarmFlood || c.Kind == certificateExpiring {
+	if c.Kind == string(failsafe.NoStatement) || c.Kind == alarmFlood || c.Kind == certificateExpiring ||
+		c.Kind == failsafe.LocalControl || c.Kind == failsafe.CustomerOverride || c.Kind == inputConditions[configs.InputDoor] {
 		severity = meter.Warning
 	}
 	raised := meter.Alarm{ID: id, Way: way, Kind: c.Kind, Edge: meter.Raise, At: wall, Severity: severity, Raises: 1}

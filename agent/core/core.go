@@ -128,6 +128,7 @@ type Loop struct {
 	transformer *alarm.Transformer // nil: the site has none
 	budget      alarm.Budget       // of real-time readings
 
+	stopping   bool   // the outputs are brought to rest
 	version    uint64 // of the state last handed to the saver
 	saved      uint64
 	held       []held // what may be said only when the state is stored
@@ -144,6 +145,7 @@ type Loop struct {
 	steps      int // of the clock, that were logged
 	readings   chan meter.Reading
 	supplies   chan meter.SupplyReading
+	inputs     inputs
 	inbound    chan uplink.Inbound
 	orders     chan failsafe.Inputs
 	feedback   chan failsafe.Feedback
@@ -202,6 +204,7 @@ func New(o Options) *Loop {
 	}
 	now, wall := o.Now(), o.Wall()
 	l.buildFeeds()
+	l.buildInputs()
 	l.buildSupply()
 	l.buildLoading(now, wall, o.Clock().Clock)
 	l.buildWiring(now)
@@ -302,6 +305,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.takeFeedback(f)
 		case v := <-l.commits:
 			l.takeCommit(v)
+		case e := <-l.inputs.events:
+			l.takeInput(e, l.Wall())
 		case in := <-l.inbound:
 			l.take(in)
 		case in := <-l.orders:
@@ -364,6 +369,7 @@ func (l *Loop) step(in failsafe.Inputs) {
 	now, wall := l.Now(), l.Wall()
 	c := l.Clock()
 	in.Loads, in.Clock, in.Suspect = l.loads, c.Clock, c.Suspect
+	in.Switch, in.MainsLost, in.Inhibits, in.Customers = l.inputs.position, l.inputs.mainsLost, l.inputs.inhibits, l.inputs.customers
 	before := l.State
 	state, set, ev, deadline := l.Engine.Step(l.State, in, now, wall)
 	l.State, l.deadline = state, deadline

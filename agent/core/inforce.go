@@ -21,7 +21,20 @@ func (l *Loop) inForce(wall time.Time) (all []message.InForce) {
 		all = append(all, message.InForce{Kind: "restoration_hold", Target: target, By: h.By, Why: h.Why,
 			Since: h.Since, Expires: l.wallOf(h.End, wall), Ends: "its time, or cmd/restoration release"})
 	}
+	if q := &l.State.Silence; q.Until > l.Now() {
+		all = append(all, message.InForce{Kind: "planned_silence", By: q.By, Why: q.Why, Since: q.Since,
+			Expires: l.wallOf(q.Until, wall), Ends: "its time, or a shorter cmd/silence"})
+	}
+	switch l.State.Switch {
+	case failsafe.Local:
+		all = append(all, message.InForce{Kind: "local", Ends: "the switch at Remote"})
+	case failsafe.Undefined:
+		all = append(all, message.InForce{Kind: "switch_undefined", Ends: "the inputs being read"})
+	}
 	for i := range l.State.Groups {
+		if g := &l.State.Groups[i]; g.Customer {
+			all = append(all, message.InForce{Kind: "customer_override", Target: g.ID, Since: g.CustomerSince, Ends: "the customer"})
+		}
 		x := &l.State.Groups[i].Lockout
 		if !x.Locked {
 			continue
@@ -52,6 +65,10 @@ func (l *Loop) groupEnds(i int) string {
 	switch g.Rule {
 	case failsafe.RuleLockout:
 		return l.lockoutEnds(i)
+	case failsafe.RuleLocal:
+		return "the switch at Remote, or lvagent override --kind release on site"
+	case failsafe.RuleInhibit:
+		return "the input that inhibits it"
 	case failsafe.RuleUnfed:
 		return "its supply"
 	case failsafe.RuleHeld:

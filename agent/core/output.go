@@ -108,6 +108,7 @@ func (l *Loop) stop() {
 		o := &l.outputs[i]
 		o.want, o.after, o.again = min(s.Limit, o.want), 0, 0
 	}
+	l.publishStop(rest)
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	resting := make([]bool, len(l.outputs))

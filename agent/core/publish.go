@@ -132,6 +132,13 @@ func (l *Loop) failsafeState(wall time.Time) *message.FailsafeState {
 	}
 	f.InForce = l.inForce(wall)
 	f.Topology = l.suppliedWays()
+	if l.stopping {
+		f.State = Stopping
+		for i := range f.Ways {
+			f.Ways[i].State, f.Ways[i].Ends = Stopping, "the agent's start"
+			f.Ways[i].Rule, f.Ways[i].Source = string(RuleRest), ""
+		}
+	}
 	return f
 }
 
@@ -155,12 +162,18 @@ func (l *Loop) ends(w *failsafe.WayState) string {
 	case failsafe.Init:
 		return fmt.Sprintf("a heartbeat and a limit or \"none\" from the centre; FAILSAFE %s after the start", f.Init)
 	case failsafe.Failsafe:
-		return fmt.Sprintf("heartbeats for %s, then a limit or \"none\" from the centre", stable)
+		end := fmt.Sprintf("heartbeats for %s, then a limit or \"none\" from the centre", stable)
+		if at := l.Engine.AutonomousAt(w); at > 0 {
+			end += "; AUTONOMOUS at " + l.wallOf(at, l.Wall()).UTC().Format(time.DateTime)
+		}
+		return end
 	case failsafe.Probation:
 		if w.Statement {
 			return fmt.Sprintf("heartbeats for %s in all", stable)
 		}
 		return fmt.Sprintf("heartbeats for %s in all and a limit or \"none\" from the centre", stable)
+	case failsafe.Autonomous:
+		return "a heartbeat of the centre; a way that is not measured, or a clock that can't be trusted: FAILSAFE"
 	case failsafe.Restoring:
 		if w.Cause == failsafe.SupplyReturned {
 			return l.restartEnds(w.ID)
@@ -168,6 +181,8 @@ func (l *Loop) ends(w *failsafe.WayState) string {
 		return "the limit reaching what is permitted"
 	case failsafe.Limited:
 		switch w.Cause {
+		case failsafe.Inhibited:
+			return "the input that inhibits its groups"
 		case failsafe.LockedOut:
 			return "the end of the lockouts in in_force"
 		case failsafe.Overridden:

@@ -69,6 +69,7 @@ func (l *Loop) Ack(ctx context.Context, id, by string) (err error) {
 // conditionKinds are the conditions that are not a machine's.
 var conditionKinds = []string{
 	string(failsafe.NoStatement), string(failsafe.StateLost), actuatorUnreached, actuatorPermissive,
+	failsafe.LocalControl, failsafe.CustomerOverride, inputUnreadable, "MAINS_FAIL", "BATTERY_LOW", "DOOR_OPEN", "INHIBIT",
 	failsafe.LockoutName, storeFailing, storeReplaced, alarmFlood, thermalLimit, firmCapacity, failsafe.Uncontrollable, certificateExpiring, certificateDue,
 }
 

@@ -67,6 +67,11 @@ func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
 		f.order(&c, required)
 		f.expiry(&c, required)
 		c.Body = f.overrideCommand()
+	case SilenceCommand:
+		f.identify()
+		f.order(&c, required)
+		f.expiry(&c, required)
+		c.Body = f.silenceCommand()
 	case RestorationCommand:
 		f.identify()
 		f.order(&c, required)

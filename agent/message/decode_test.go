@@ -57,6 +57,8 @@ func TestDecode(t *testing.T) {
 			Override{Target: Target{Way: "W3"}, Kind: LimitTo, Value: Value{Unit: Amps}, For: time.Hour, By: "J. Smith", Why: "test"}},
 		{"restoration held everywhere", "restoration", `{` + headText + `,"kind":"hold","for":"2h","by":"control room","why":"black start"}`,
 			Restoration{For: 2 * time.Hour, By: "control room", Why: "black start"}},
+		{"planned silence", "silence", `{` + headText + `,"for":"2h","by":"control room","why":"new servers"}`,
+			Silence{For: 2 * time.Hour, By: "control room", Why: "new servers"}},
 		{"restoration let go", "restoration", `{` + headText + `,"target":{"way":"W3"},"kind":"release","by":"control room"}`,
 			Restoration{Target: Target{Way: "W3"}, Release: true, By: "control room"}},
 		{"override ended", "override", `{` + headText + `,"target":{"way":"W3"},"kind":"clear","by":"J. Smith"}`,
@@ -180,6 +182,7 @@ func TestRejections(t *testing.T) {
 
 		{"cancels nothing", "cancel", []byte(`{` + headText + `}`), false, Invalid, "cancels: missing", "c-1"},
 		{"override by nobody", "override", with(t, override, `"J. Smith"`, `""`), false, Invalid, "by: empty", "c-1"},
+		{"silence for ever", "silence", []byte(`{` + headText + `,"by":"x"}`), false, Invalid, "for: missing", "c-1"},
 		{"restoration of no kind", "restoration", []byte(`{` + headText + `,"kind":"off","by":"x"}`), false, Invalid, `kind: "off"`, "c-1"},
 		{"restoration let go for a time", "restoration", []byte(`{` + headText + `,"kind":"release","for":"1h","by":"x"}`), false, Invalid, "for: only", "c-1"},
 		{"override of no kind", "override", with(t, override, `"kind":"limit"`, `"kind":"off"`), false, Invalid, `kind: "off"`, "c-1"},

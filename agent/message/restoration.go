@@ -68,7 +68,7 @@ func (w *writer) inForce(all []InForce) {
 
 func inForceSchema() node {
 	return list(object(
-		has("kind", known("restoration_hold", "lockout"), ""), has("target", orNull(text()), "way or group; null: the whole substation"),
+		has("kind", known("restoration_hold", "lockout", "planned_silence", "local", "switch_undefined", "customer_override"), ""), has("target", orNull(text()), "way or group; null: the whole substation"),
 		has("by", orNull(text()), "who"), has("why", orNull(text()), ""), has("since", orNull(when()), ""),
 		has("expires", orNull(when()), "null: not by time"), has("ends", orNull(text()), "what would end it"),
 	))

@@ -198,7 +198,7 @@ func TestEachTopicHasASchema(t *testing.T) {
 	} {
 		all[topics.Route(stream, start, start)], all[topics.History(stream)] = name, name
 	}
-	for _, name := range []string{HeartbeatCommand, LimitCommand, CancelCommand, OverrideCommand, ResendCommand, BirthCommand, AckCommand, TelemetryCommand, TopologyCommand, ConfigCommand, RestorationCommand} {
+	for _, name := range []string{HeartbeatCommand, LimitCommand, CancelCommand, OverrideCommand, ResendCommand, BirthCommand, AckCommand, TelemetryCommand, TopologyCommand, ConfigCommand, RestorationCommand, SilenceCommand} {
 		all["lv/v1/a/cmd/"+name] = "cmd/" + name
 	}
 	used := map[string]bool{}

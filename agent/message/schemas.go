@@ -217,7 +217,7 @@ func supplySchema() node {
 }
 
 func failsafeSchema() node {
-	state := known("FREE", "LIMITED", "RESTORING", "INIT", "PROBATION", "FAILSAFE")
+	state := known("FREE", "LIMITED", "RESTORING", "INIT", "PROBATION", "FAILSAFE", "AUTONOMOUS", "STOPPING")
 	return kept(
 		has("t", when(), "when"), has("state", state, "worst of the ways"),
 		has("ways", named(object(
@@ -337,6 +337,8 @@ var schemas = []Schema{
 	{"cmd/restoration", []string{"cmd/restoration"}, false, "Holds back the restart of charging after a loss of supply, or lets it go.",
 		order(may("target", orNull(target()), "absent: the whole substation"), has("kind", one("hold", "release"), ""),
 			may("for", orNull(span()), "of a hold; absent: 4h, at most 24h"), has("by", longest(text(), 200), "who"), may("why", orNull(longest(text(), 500)), ""))},
+	{"cmd/silence", []string{"cmd/silence"}, false, "The centre will be silent, as planned. Only of an issuer that signs.",
+		order(has("for", span(), "from receipt on"), has("by", longest(text(), 200), "who"), may("why", orNull(longest(text(), 500)), ""))},
 	{"cmd/ack", []string{"cmd/ack"}, false, "Acknowledges an alarm that latches, or ends the lockout of groups.", exactly(order(
 		may("target", orNull(target()), "of a lockout"), may("alarm", orNull(longest(text(), 128)), "its id"), may("by", orNull(longest(text(), 200)), "who")),
 		"target", "alarm")},

@@ -167,7 +167,10 @@ func (l *Line) read() (high bool, err error) {
 // request asks the kernel for the line as an output that is at level from its
 // first moment on: a relay that is to stay closed over a restart of the agent
 // doesn't drop for a moment, and one that is to open is never closed.
-func (l *Line) request(high bool) error {
+func (l *Line) request(high bool) error { return l.ask(output(high)) }
+
+// ask asks the kernel for the line, configured.
+func (l *Line) ask(config lineConfig) error {
 	chip, err := l.openChip()
 	if err != nil {
 		return err
@@ -177,7 +180,7 @@ func (l *Line) request(high bool) error {
 	if err != nil {
 		return err
 	}
-	req := lineRequest{numLines: 1, config: output(high)}
+	req := lineRequest{numLines: 1, config: config}
 	req.offsets[0] = offset
 	copy(req.consumer[:], consumer)
 	err = l.kernel.Ioctl(chip, getLine, unsafe.Pointer(&req))
