@@ -227,6 +227,11 @@ func measureSize(ctx context.Context, cfg *Config, folder string, scale scale) (
 	if err != nil {
 		return s, err
 	}
+	late, most, err := rig.late(ctx, cfg)
+	if err != nil {
+		return s, err
+	}
+	s.Late99, s.LateMost = late.Seconds()*1e3, most.Seconds()*1e3
 	s.Agent, s.Bare = agentSeen.usage(took), bareSeen.usage(took)
 	s.Agent.Requests = perMinute(rig.meters.requests()-asked, took)
 	s.Bare.Requests = perMinute(other.requests()-askedBare, took)

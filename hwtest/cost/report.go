@@ -28,6 +28,8 @@ type Size struct {
 	CommitsPerMinute float64 `json:"commits_per_min"`
 	Disk             *Disk   `json:"disk"` // null: the run was too short
 	HalfHourEnded    bool    `json:"half_hour_ended"`
+	Late99           float64 `json:"late_p99_ms"` // from a poll's second to its start, of the way that did worst
+	LateMost         float64 `json:"late_most_ms"`
 }
 
 // Disk is what is written without an active alarm: by the agent's own count of
@@ -126,6 +128,7 @@ func (r *Result) Text() string {
 		if s.Agent.Growing {
 			line("", "           the peak still rose in the second half; run longer to see where it ends")
 		}
+		line("", "polls      begin %.1f ms (p99 of the worst way) behind their second, %.1f ms once", s.Late99, s.LateMost)
 		line("", "disk       %s", s.Disk.text())
 		line("", "store      %.1f commits a minute; Modbus %.0f requests a minute, bare loop %.0f",
 			s.CommitsPerMinute, s.Agent.Requests, s.Bare.Requests)
@@ -235,6 +238,7 @@ Judge the agent by the ratio and by its memory; seconds and milliseconds are tho
 		}
 		return mb(s.Agent.Anon)
 	})
+	row("poll's start behind its second, p99 of the worst way", "5 ms on a quiet machine", func(s *Size) string { return fmt.Sprintf("%.1f ms", s.Late99) })
 	row("anonymous memory, bare loop", "", func(s *Size) string { return mb(s.Bare.Anon) })
 	row("file-backed memory, peak", "", func(s *Size) string { return mb(s.Agent.File) })
 	day := func(v func(*Disk) Volume) func(*Size) string {

@@ -271,6 +271,31 @@ func (r *rig) written(ctx context.Context, cfg *Config) (int64, error) {
 	return status.Wear.Octets, nil
 }
 
+// late is how far behind its second a poll began, of the way that did worst (p99)
+// and of all, as the agent counts it from its start.
+func (r *rig) late(ctx context.Context, cfg *Config) (worst, most time.Duration, err error) {
+	out, err := exec.CommandContext(ctx, cfg.Agent, "status", "--json", "--config", r.file).Output()
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask the agent how late its polls are: %w", err)
+	}
+	var status struct {
+		Buses []struct {
+			Ways []struct {
+				Late struct{ Most99, Max time.Duration }
+			}
+		}
+	}
+	if err := json.Unmarshal(out, &status); err != nil {
+		return 0, 0, fmt.Errorf("ask the agent how late its polls are: no figure in %.200q: %w", out, err)
+	}
+	for _, b := range status.Buses {
+		for _, w := range b.Ways {
+			worst, most = max(worst, w.Late.Most99), max(most, w.Late.Max)
+		}
+	}
+	return worst, most, nil
+}
+
 // cleanup has close call f, in reverse order.
 func (r *rig) cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
 
