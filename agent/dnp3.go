@@ -38,6 +38,7 @@ type outstation struct {
 
 	acted  atomic.Uint64 // commands handed on
 	synced atomic.Bool   // the clock, as of the last tick
+	local  atomic.Bool   // the Local/Remote switch is at Local
 
 	// Owned by the server's loop.
 	issuers map[uint16]string
@@ -113,7 +114,21 @@ func (o *outstation) send(changes []dnp3.Change) {
 
 // State and Tick show what the loop knows; see core.Points.
 func (o *outstation) State(s *failsafe.State, wall time.Time) {
+	if local := s.Switch == failsafe.Local; o.local.Swap(local) != local {
+		o.showLocal()
+	}
 	o.Database.State(s, &o.engine, wall)
+}
+
+// showLocal shows IIN1.5 while somebody works on site.
+func (o *outstation) showLocal() {
+	s, local := o.server.Load(), o.local.Load()
+	if s == nil {
+		return
+	}
+	if err := s.Post(func(station *dnp3.Outstation, _ time.Duration) { station.SetLocal(local) }); err != nil {
+		o.log.Error("local control not shown to masters", "err", err)
+	}
 }
 
 // Tick is called each second.
@@ -241,6 +256,7 @@ func (o *outstation) serve(ctx context.Context) error {
 		return err
 	}
 	o.server.Store(s)
+	o.showLocal()
 	defer o.server.Store(nil)
 	o.log.Info("DNP3 outstation", "listen", s.Addr().String(), "address", c.Station.Address, "tls", c.TLS != nil, "masters", len(c.Station.Masters))
 	// What was known before there was a server; not waited for, the loop may be stopping.
@@ -282,7 +298,11 @@ func (o *outstation) decode(master uint16, c dnp3.Command) (points.Order, dnp3.S
 	if o.issuers[master] == "" {
 		return points.Order{}, dnp3.NotAuthorized
 	}
-	return o.orders.Decode(c)
+	order, status := o.orders.Decode(c)
+	if status == dnp3.Success && order.Kind != points.OrderBeat && o.local.Load() {
+		status = dnp3.Local
+	}
+	return order, status
 }
 
 // Of a master's orders.

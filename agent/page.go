@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"lvagent/agent/core"
 	"lvagent/agent/page"
 	"lvagent/configs"
 	"lvagent/failsafe"
@@ -33,9 +34,16 @@ func (d door) Snapshot(ctx context.Context) ([]byte, error) {
 		Name   string          `json:"name"`
 		Period float64         `json:"period_s"`
 		Ways   []pageWay       `json:"ways"`
+		Local  bool            `json:"local"`
 		Status json.RawMessage `json:"status"`
-	}{cfg.Site.Name, cfg.Window.Period.Seconds(), d.pageWays(), status}
+	}{cfg.Site.Name, cfg.Window.Period.Seconds(), d.pageWays(), d.Local(ctx), status}
 	return json.Marshal(about)
+}
+
+// Local reports whether the substation's switch is at Local.
+func (d door) Local(ctx context.Context) (local bool) {
+	err := d.loop.Ask(ctx, func(l *core.Loop) { local = l.State.Switch == failsafe.Local })
+	return local && err == nil
 }
 
 func (a *Agent) pageWays() (ways []pageWay) {

@@ -37,6 +37,8 @@ type Agent interface {
 	Snapshot(context.Context) ([]byte, error)
 	// History returns the last half-hours of each way, as a JSON object.
 	History(context.Context) ([]byte, error)
+	// Local reports whether the substation's switch is at Local.
+	Local(context.Context) bool
 	Override(context.Context, socket.Override) (socket.Answer, error)
 	Ack(context.Context, socket.Ack) error
 }
@@ -328,8 +330,8 @@ func (s *Server) override(w http.ResponseWriter, r *http.Request) {
 	}
 	name, _ := r.Context().Value(person{}).(string)
 	o.By = name
-	if o.Kind == "release" {
-		http.Error(w, "a release is not given from a page: use lvagent override on the device", http.StatusForbidden)
+	if o.Kind == "release" && !s.agent.Local(r.Context()) {
+		http.Error(w, "a release needs the Local/Remote switch at Local", http.StatusForbidden)
 		return
 	}
 	if o.Kind != "clear" && o.For == "" {

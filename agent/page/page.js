@@ -189,6 +189,7 @@ document.addEventListener("click", async e => {
     $("ask").dataset.target = t.dataset.override;
     $("ask-title").textContent = "Override " + t.dataset.override;
     $("refused").textContent = "";
+    $("release").hidden = !shown || !shown.local;
     $("ask").showModal();
   } else if (t.dataset.ack) {
     t.disabled = true;

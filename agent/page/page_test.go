@@ -20,6 +20,7 @@ import (
 type substation struct {
 	overrides []socket.Override
 	acks      []socket.Ack
+	local     bool
 	snapshots int
 }
 
@@ -27,6 +28,7 @@ func (s *substation) Snapshot(context.Context) ([]byte, error) {
 	s.snapshots++
 	return fmt.Appendf(nil, `{"n":%d}`, s.snapshots), nil
 }
+func (s *substation) Local(context.Context) bool              { return s.local }
 func (s *substation) History(context.Context) ([]byte, error) { return []byte(`{}`), nil }
 func (s *substation) Override(_ context.Context, o socket.Override) (socket.Answer, error) {
 	s.overrides = append(s.overrides, o)
@@ -126,7 +128,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"a form's content type", "POST", "/override", anna, order, func(q *http.Request) { q.Header.Set("Content-Type", "text/plain") }, 415},
 		{"another site's name for this address", "GET", "/history", anna, "", func(q *http.Request) { q.Host = "evil.example" }, 421},
 		{"a name of this page", "GET", "/history", anna, "", func(q *http.Request) { q.Host = "rtu-7:8080" }, 200},
-		{"no release from a page", "POST", "/override", anna, `{"target":"G1","kind":"release","for":"30m","why":"x"}`, nil, 403},
+		{"no release in Remote", "POST", "/override", anna, `{"target":"G1","kind":"release","for":"30m","why":"x"}`, nil, 403},
 		{"no override without an end", "POST", "/override", anna, `{"target":"G1","kind":"hold_off","why":"x"}`, nil, 400},
 		{"no override without a reason", "POST", "/override", anna, `{"target":"G1","kind":"hold_off","for":"30m","why":" "}`, nil, 400},
 		{"not JSON", "POST", "/override", anna, `{`, nil, 400},
@@ -162,6 +164,21 @@ func TestNameOfAnOverrideIsTheAccounts(t *testing.T) {
 	r.ask("POST", "/override", anna, `{"target":"G1","kind":"limit","amps":10,"for":"30m","why":"x","by":"bert"}`)
 	if len(r.asked.overrides) != 1 || r.asked.overrides[0].By != "anna" {
 		t.Errorf("overrides %+v, want one by anna", r.asked.overrides)
+	}
+}
+
+// Who works on site, with the switch at Local, may release.
+func TestReleaseInLocal(t *testing.T) {
+	r := newRig(t, people(t)...)
+	r.asked.local = true
+	anna, _ := r.signsIn("anna", password)
+	bert, _ := r.signsIn("bert", password)
+	const release = `{"target":"G1","kind":"release","for":"30m","why":"test of a charger"}`
+	if w := r.ask("POST", "/override", bert, release); w.Code != 403 {
+		t.Errorf("a viewer: %d", w.Code)
+	}
+	if w := r.ask("POST", "/override", anna, release); w.Code != 200 || len(r.asked.overrides) != 1 {
+		t.Errorf("an operator: %d %s, %+v", w.Code, w.Body, r.asked.overrides)
 	}
 }
 

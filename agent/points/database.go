@@ -294,6 +294,7 @@ func (d *Database) any(here map[string]bool, a *meter.Alarm, q Quantity, phase i
 
 // State takes the failsafe state.
 func (d *Database) State(s *failsafe.State, engine *failsafe.Config, wall time.Time) {
+	d.bit(LocalControl, -1, -1, false, s.Switch == failsafe.Local, wall)
 	worst := failsafe.Free
 	for i := range s.Ways {
 		w := &s.Ways[i]
@@ -370,9 +371,9 @@ func (d *Database) overridden(s *failsafe.State, engine *failsafe.Config, of fun
 
 // Substation is what the points of the substation itself say.
 type Substation struct {
-	Backlog                           int
-	Connected, Synced, Failing, Local bool
-	Acted                             uint64 // commands of masters that were handed on
+	Backlog                    int
+	Connected, Synced, Failing bool
+	Acted                      uint64 // commands of masters that were handed on
 }
 
 // Tick takes the state of the substation itself, ends forces whose time is over,
@@ -388,7 +389,6 @@ func (d *Database) Tick(s *Substation, now time.Duration, wall time.Time) {
 	d.bit(CentreConnected, -1, -1, false, s.Connected, wall)
 	d.bit(ClockSynced, -1, -1, false, s.Synced, wall)
 	d.bit(StoreFailing, -1, -1, false, s.Failing, wall)
-	d.bit(LocalControl, -1, -1, false, s.Local, wall)
 	d.put(Executed, -1, -1, false, float64(s.Acted), dnp3.Online, wall, dnp3.Suppress)
 	for slot, at := range d.taken {
 		if at > 0 {
