@@ -23,8 +23,8 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/socket", "agent/survey", "agent/uplink", "agent/watch", "configs", "failsafe", "meter/modbus"},
+	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/trial", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "meter/modbus"},
 	"agent/audit":              {"failsafe"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
@@ -41,6 +41,7 @@ var below = map[string][]string{
 	"agent/points":             {"dnp3", "failsafe", "meter"},
 	"agent/poll":               {"meter"},
 	"agent/statefile":          {},
+	"agent/trial":              {},
 	"agent/sparkplug":          {"agent/message", "agent/uplink/sparkplugpb", "meter"},
 	"agent/watch":              {"agent/message", "agent/sparkplug", "agent/uplink/sparkplugpb"},
 	"agent/uplink":             {"agent/message", "agent/sparkplug", "meter"},

@@ -33,6 +33,7 @@ import (
 	"lvagent/agent/recorder"
 	"lvagent/agent/socket"
 	"lvagent/agent/statefile"
+	"lvagent/agent/trial"
 	"lvagent/agent/uplink"
 	"lvagent/configs"
 	"lvagent/failsafe"
@@ -67,6 +68,9 @@ type Agent struct {
 	station  *outstation        // nil: the site wants none
 	page     *page.Server       // nil: the site wants none
 	recorder *recorder.Recorder // nil: the site wants none
+
+	trial  *trial.Bench // of the site file; nil: nobody keeps one
+	orders chan core.SiteFileOrder
 }
 
 // Options are what an agent is given besides its site.
@@ -74,12 +78,13 @@ type Options struct {
 	Log    *slog.Logger
 	Wall   func() time.Time // nil: the system's
 	Notify func(state string)
+	Trial  *trial.Bench // puts site files on trial; nil: none is taken
 }
 
 // New builds the agent of a site that [Prepare] found without fault. It opens
 // the store and reads the failsafe state; nothing is started yet.
 func New(site *Site, o Options) (*Agent, error) {
-	a := &Agent{site: site, log: o.Log, wall: o.Wall, notify: o.Notify, started: time.Now()}
+	a := &Agent{site: site, log: o.Log, wall: o.Wall, notify: o.Notify, started: time.Now(), trial: o.Trial, orders: make(chan core.SiteFileOrder, 1)}
 	if a.wall == nil {
 		a.wall = func() time.Time { return time.Now().UTC() }
 	}
@@ -126,6 +131,9 @@ func New(site *Site, o Options) (*Agent, error) {
 		if a.edge != a.link {
 			options.Uplink, options.Beside = retainers{a.link, a.edge}, a.edge.State
 		}
+	}
+	if a.trial != nil {
+		options.SiteFile = a.takeSiteFile
 	}
 	a.recorded(&options)
 	station, err := a.buildOutstation(cfg.Engine(seed))
@@ -282,7 +290,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	var records, fetches, board, scrapes, masters *part
+	var records, fetches, board, scrapes, masters, files *part
+	if a.trial != nil {
+		files = start("site file", a.serveSiteFile)
+	}
 	if a.station != nil {
 		masters = start("DNP3 outstation", a.station.Run)
 	}
@@ -316,7 +327,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.notify("STOPPING=1")
 	a.log.Info("agent stops")
 	err := door.stop()
-	for _, p := range []*part{masters, board, scrapes} {
+	for _, p := range []*part{masters, board, scrapes, files} {
 		if p != nil {
 			err = errors.Join(err, p.stop())
 		}

@@ -29,6 +29,7 @@ const (
 	DecidedRefusal    DecisionKind = "refusal"
 	DecidedTopology   DecisionKind = "topology" // how a way is supplied
 	DecidedSetting    DecisionKind = "setting"  // of a meter
+	DecidedConfig     DecisionKind = "config"   // a site file on trial, and how that ended
 	DecidedStart      DecisionKind = "start"
 	DecidedStop       DecisionKind = "stop"
 	DecidedBreak      DecisionKind = "break" // records before this one are lost

@@ -1,12 +1,17 @@
 package failsafe
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Report is a command that carries something to be known and orders nothing
 // (R17b). It is admitted like any other, so that nothing counts twice, not over a
 // restart either; what it says is the caller's.
 type Report struct {
 	ID, Issuer string
+	Command    string // empty: telemetry; another is admitted only, and what comes of it is the caller's
+	Dated      bool   // nothing of it is done while the clock is not to be trusted
 	Epoch, Seq uint64
 	Hash       string
 	Retained   bool
@@ -20,7 +25,13 @@ const reportName = "telemetry"
 
 // report takes a report: one that concerns nothing here is refused.
 func (r *run) report(c Report) {
-	if !r.admit(c.ID, reportName, c.Issuer, c.Hash, c.Epoch, c.Seq, c.Retained, c.Expires, false) {
+	name := cmp.Or(c.Command, reportName)
+	if !r.admit(c.ID, name, c.Issuer, c.Hash, c.Epoch, c.Seq, c.Retained, c.Expires, c.Dated) {
+		return
+	}
+	if c.Command != "" {
+		r.accept(c.ID, c.Hash, c.Issuer, c.Epoch, c.Seq, Received)
+		r.ack(Ack{ID: c.ID, Command: name, Stage: Received})
 		return
 	}
 	if len(c.Groups) == 0 {

@@ -11,9 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"sync"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -49,6 +46,7 @@ centre falls silent.`,
 		evsCommand(),
 		wiringCommand(),
 		enrolCommand(),
+		configCommand(),
 		shelveCommand(),
 		ackCommand(),
 		topologyCommand(),
@@ -98,72 +96,6 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	default:
 		fmt.Fprintf(stderr, "lvagent: %v\nSee lvagent --help.\n", err)
 		return 2
-	}
-}
-
-func runCommand() *cobra.Command {
-	var file string
-	c := &cobra.Command{
-		Use:   "run --config FILE",
-		Short: "Run the agent",
-		Long: `Runs the agent until SIGTERM or Ctrl-C, then stops in order: outputs go to the
-stricter of their limit and their failsafe limit, open periods are kept.
-
-A site file with faults is refused with the same lines as lvagent check. SIGHUP
-reads it again: without faults the agent restarts within the process and goes on
-where it was; with faults they are logged and the old file stays in force.`,
-		Example: "  lvagent run --config /etc/lvagent/site.yaml",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			site, faults := agent.Prepare(file)
-			if len(faults) > 0 {
-				printFaults(cmd.ErrOrStderr(), faults)
-				return errFault
-			}
-			reload := make(chan os.Signal, 1)
-			signal.Notify(reload, syscall.SIGHUP)
-			defer signal.Stop(reload)
-			for site != nil {
-				log := logger(cmd.ErrOrStderr(), site.Config.Log)
-				a, err := agent.New(site, agent.Options{Log: log, Notify: notify})
-				if err != nil {
-					return err
-				}
-				ctx, stop := context.WithCancel(cmd.Context())
-				var run sync.WaitGroup
-				run.Go(func() { err = a.Run(ctx) })
-				site = awaitReload(ctx, file, reload, log)
-				stop()
-				run.Wait()
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-	c.Flags().StringVar(&file, "config", "/etc/lvagent/site.yaml", "the site file")
-	return c
-}
-
-// awaitReload waits for the end of ctx, and returns nil, or for a signal to read
-// the site file again, and returns the new site. A file with faults changes
-// nothing.
-func awaitReload(ctx context.Context, file string, reload <-chan os.Signal, log *slog.Logger) *agent.Site {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-reload:
-		}
-		site, faults := agent.Prepare(file)
-		if len(faults) == 0 {
-			log.Info("site file read again", "config", file)
-			return site
-		}
-		for _, f := range faults {
-			log.Error("site file not taken; the old one stays", "fault", f.String())
-		}
 	}
 }
 

@@ -31,7 +31,6 @@ type alarms struct {
 	doubtEnd time.Duration
 
 	flood alarm.Flood
-	acks  map[string]counted // the last one of each issuer
 }
 
 // keptAlarms is what must not be forgotten: which raises still want their clear,
@@ -53,7 +52,6 @@ const confirmWithin = 10 * time.Minute
 // does not have any more is cleared.
 func (a *alarms) resume(l *Loop, now time.Duration, wall time.Time) {
 	a.flood.Most, a.flood.Within = l.Config.Nuisance.FloodRaises, l.Config.Nuisance.FloodWithin
-	a.acks = map[string]counted{}
 	var kept keptAlarms
 	if body := l.Outbox.Get(alarmsKey); body != nil {
 		if err := json.Unmarshal(body, &kept); err != nil {

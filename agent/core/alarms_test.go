@@ -149,8 +149,8 @@ func TestAcknowledgement(t *testing.T) {
 		}
 		for i, tt := range []struct{ alarm, issuer, want string }{
 			{"W1.L1.i.hi", "mallory", "rejected UNKNOWN_ISSUER"},
-			{"W1.L2.i.hi", "scada-1", "rejected NO_TARGET"},
-			{"W9.L1.i.hi", "scada-1", "rejected NO_TARGET"},
+			{"W1.L2.i.hi", "scada-1", "received rejected NO_TARGET"},
+			{"W9.L1.i.hi", "scada-1", "received rejected NO_TARGET"},
 		} {
 			if got := ack(r, fmt.Sprint("c", i), tt.alarm, tt.issuer, time.Minute); got != tt.want {
 				t.Errorf("ack of %s by %s: %q, want %q", tt.alarm, tt.issuer, got, tt.want)
@@ -159,7 +159,7 @@ func TestAcknowledgement(t *testing.T) {
 		if got := ack(r, "late", "W1.L1.i.hi", "scada-1", -time.Minute); got != "rejected STALE" {
 			t.Errorf("ack that came late: %q", got)
 		}
-		if got := ack(r, "ok", "W1.L1.i.hi", "scada-1", time.Minute); got != "completed" {
+		if got := ack(r, "ok", "W1.L1.i.hi", "scada-1", time.Minute); got != "received completed" {
 			t.Errorf("ack: %q", got)
 		}
 		r.seq--

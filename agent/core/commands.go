@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/hex"
+	"slices"
 
 	"lvagent/agent/message"
 	"lvagent/agent/outbox"
@@ -77,7 +78,7 @@ func (l *Loop) take(in uplink.Inbound) {
 	case message.Telemetry:
 		l.telemetry(&c, &body)
 	case message.Configure:
-		l.refuse(&c, "NOT_ENABLED", "this version takes no site file from afar; use SIGHUP on site")
+		l.configure(&c, &body)
 	case message.Birth:
 		l.dirty, l.status = true, ""
 		l.alarms.publishAll(l, wall)
@@ -87,6 +88,31 @@ func (l *Loop) take(in uplink.Inbound) {
 	default:
 		l.refuse(&c, message.UnknownCommand, "this version does not know "+c.Name)
 	}
+}
+
+// admitted asks the engine whether a command that is not its own may be carried
+// out: its issuer, its number, its age, and whether it came before. The answer is
+// on the ladder already.
+func (l *Loop) admitted(c *message.Command) bool {
+	l.step(failsafe.Inputs{Reports: []failsafe.Report{{
+		ID: c.ID, Issuer: c.Issuer, Command: c.Name, Dated: true, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires}}})
+	return slices.ContainsFunc(l.answers, func(a failsafe.Ack) bool {
+		return a.ID == c.ID && a.Stage == failsafe.Received && a.Code == failsafe.OK
+	})
+}
+
+// conclude says how a command ended that was admitted: behind that rung, which
+// rests on the state.
+func (l *Loop) conclude(c *message.Command, stage message.Stage, code message.Code, why string) {
+	wall := l.Wall()
+	ack := message.Ack{ID: c.ID, Command: c.Name, Stage: stage, T: wall}
+	if stage == message.Rejected {
+		l.recordRefusal(c.Name, string(code), c.ID)
+		r := message.Rejection{ID: c.ID, Command: c.Name, Code: code, Detail: why}
+		ack = r.Ack(wall)
+	}
+	l.Log.Info("command", "command", c.ID, "name", c.Name, "stage", string(stage), "code", string(code))
+	l.say(message.AckStream, wall, message.AppendAck(nil, l.agent, &ack), true)
 }
 
 func (l *Loop) refuse(c *message.Command, code message.Code, why string) {

@@ -153,7 +153,7 @@ func TestSignedCommands(t *testing.T) {
 		if got := strings.Join(r.stages("c2"), ", "); got != "rejected BAD_SIGNATURE" {
 			t.Errorf("a command that was changed: %s", got)
 		}
-		r.send("config", signed("config", fmt.Sprintf(`{"id":"k1","issuer":"scada-1","epoch":1,"seq":53,%s,"site":"site: {id: S1}"}`, inTime())))
+		r.send("config", signed("config", fmt.Sprintf(`{"id":"k1","issuer":"scada-1","epoch":1,"seq":53,%s,"site":"site: {id: S1}","confirm_within":"10m"}`, inTime())))
 		if got := strings.Join(r.stages("k1"), ", "); got != "rejected NOT_ENABLED" {
 			t.Errorf("config: %s", got)
 		}

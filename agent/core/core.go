@@ -88,10 +88,11 @@ type Options struct {
 	Alive   func() // called at the end of each complete cycle: feeds the watchdog
 	Log     *slog.Logger
 
-	Live     Live              // nil: nobody wants readings as they come
-	Points   Points            // nil: there is no DNP3 outstation
-	Recorder Recorder          // nil: none
-	Fetch    func(Wanted) bool // asks the recorder's files; false: too many wait; nil: there are none
+	Live     Live                     // nil: nobody wants readings as they come
+	Points   Points                   // nil: there is no DNP3 outstation
+	Recorder Recorder                 // nil: none
+	Fetch    func(Wanted) bool        // asks the recorder's files; false: too many wait; nil: there are none
+	SiteFile func(SiteFileOrder) bool // takes an order about the site file; false: one is under way; nil: none is taken
 }
 
 // Points shows masters on DNP3 what the loop knows. It must not wait.

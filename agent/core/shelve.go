@@ -179,15 +179,14 @@ func (a *alarms) ack(l *Loop, id, by string) error {
 // acknowledge carries out cmd/ack for an alarm that latches. It lifts no restriction, so who
 // may send commands may send this; a repeated one changes nothing.
 func (l *Loop) acknowledge(c *message.Command, body *message.Acknowledge) {
-	if !l.admit(c, l.alarms.acks) {
+	if !l.admitted(c) {
 		return
 	}
 	if err := l.alarms.ack(l, body.Alarm, cmp.Or(body.By, c.Issuer)); err != nil {
-		l.refuse(c, "NO_TARGET", err.Error())
+		l.conclude(c, message.Rejected, "NO_TARGET", err.Error())
 		return
 	}
-	done := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: l.Wall()}
-	l.say(message.AckStream, l.Wall(), message.AppendAck(nil, l.agent, &done), false)
+	l.conclude(c, message.Completed, "", "")
 }
 
 // admit refuses a command that is not the engine's to judge, unless its issuer may

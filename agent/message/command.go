@@ -182,8 +182,14 @@ type Topology struct {
 	By, Why string
 }
 
-// Configure carries a new site file.
-type Configure struct{ Site string }
+// Configure puts a site file on trial, or ends the trial of the command it names:
+// exactly one of Site, Confirm and RollBack is set.
+type Configure struct {
+	Site     string
+	Within   time.Duration // in which Site must be confirmed
+	Confirm  string
+	RollBack string
+}
 
 func (Telemetry) body()   {}
 func (Topology) body()    {}

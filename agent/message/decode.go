@@ -101,7 +101,7 @@ func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
 		f.identify()
 		f.order(&c, required)
 		f.expiry(&c, required)
-		c.Body = Configure{Site: f.text("site", MaxPayload, required)}
+		c.Body = f.configureCommand()
 	case BirthCommand:
 		f.identify()
 		c.Issued = f.instant("issued", required)
@@ -260,6 +260,34 @@ func (f *fields) resendCommand() Resend {
 		f.wrong("to", "%d is before from, %d", r.To, r.From)
 	}
 	return r
+}
+
+// Bounds of the time in which a site file must be confirmed.
+const (
+	LeastTrial = 10 * time.Second
+	MostTrial  = 24 * time.Hour
+)
+
+func (f *fields) configureCommand() Configure {
+	var c Configure
+	kinds := 0
+	for _, kind := range []string{"site", "confirm", "roll_back"} {
+		if f.has(kind) {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		f.wrong("site", "exactly one of site, confirm and roll_back is needed, got %d", kinds)
+	case f.has("site"):
+		c.Site = f.text("site", MaxPayload, required)
+		if c.Within = f.span("confirm_within", LeastTrial, required); c.Within > MostTrial {
+			f.wrong("confirm_within", "%s is above %s", c.Within, MostTrial)
+		}
+	default:
+		c.Confirm, c.RollBack = f.id("confirm", optional), f.id("roll_back", optional)
+	}
+	return c
 }
 
 // Bounds of what is measured at a charging group; beyond them is a mistake in

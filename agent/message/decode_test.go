@@ -78,7 +78,9 @@ func TestDecode(t *testing.T) {
 		{"a way back-fed", "topology", `{` + headText + `,"way":"W3","state":"back-fed","for":"8h","by":"duty engineer","why":"joint"}`,
 			Topology{Way: "W3", State: BackFed, For: 8 * time.Hour, By: "duty engineer", Why: "joint"}},
 		{"a way as usual", "topology", `{` + headText + `,"way":"W3","state":"normal"}`, Topology{Way: "W3", State: Normal}},
-		{"a site file", "config", `{` + headText + `,"site":"site: {id: S1}\n"}`, Configure{Site: "site: {id: S1}\n"}},
+		{"a site file", "config", `{` + headText + `,"site":"site: {id: S1}\n","confirm_within":"10m"}`, Configure{Site: "site: {id: S1}\n", Within: 10 * time.Minute}},
+		{"confirm a site file", "config", `{` + headText + `,"confirm":"k-1"}`, Configure{Confirm: "k-1"}},
+		{"roll a site file back", "config", `{` + headText + `,"roll_back":"k-1"}`, Configure{RollBack: "k-1"}},
 		{"birth", "birth", `{"id":"b1","issued":"2026-11-24T17:00:00Z"}`, Birth{}},
 		{"lockout ended", "ack", `{` + headText + `,"target":{"way":"W3"}}`, Acknowledge{Target: Target{Way: "W3"}}},
 		{"alarm unlatched", "ack", `{` + headText + `,"alarm":"W3.L1.i.hihi"}`, Acknowledge{Alarm: "W3.L1.i.hihi"}},
@@ -205,7 +207,10 @@ func TestRejections(t *testing.T) {
 		{"telemetry without a time", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `"t"`, `"at"`, 1) + `]}`), false, Invalid, "groups[0].t: missing", "c-1"},
 		{"negative current", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, "7", "-7", 1) + `]}`), false, Invalid, "groups[0].L1.i: -7 is not a number from 0", "c-1"},
 		{"a phase that is a number", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `{"i":7}`, "7", 1) + `]}`), false, Invalid, "groups[0].L1: not an object", "c-1"},
-		{"no site file", "config", []byte(`{` + headText + `}`), false, Invalid, "site: missing", "c-1"},
+		{"no site file", "config", []byte(`{` + headText + `}`), false, Invalid, "site: exactly one of", "c-1"},
+		{"a site file and the end of its trial", "config", []byte(`{` + headText + `,"site":"x","confirm":"k"}`), false, Invalid, "site: exactly one of", "c-1"},
+		{"a site file for ever", "config", []byte(`{` + headText + `,"site":"x"}`), false, Invalid, "confirm_within: missing", "c-1"},
+		{"a site file for two days", "config", []byte(`{` + headText + `,"site":"x","confirm_within":"48h"}`), false, Invalid, "confirm_within: 48h0m0s is above", "c-1"},
 		{"heartbeat of nobody", "heartbeat", []byte(`{"epoch":1,"seq":1}`), false, Invalid, "issuer: missing", ""},
 	}
 	open := compiled(t, false)

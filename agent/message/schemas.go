@@ -356,7 +356,10 @@ var schemas = []Schema{
 		has("way", id(), ""), has("state", one(string(Normal), string(BackFed), string(Paralleled), string(Dead)), ""),
 		may("for", orNull(span()), "how long, at most 31 days; not of normal"), may("by", orNull(longest(text(), 200)), "who; absent: the issuer"),
 		may("why", orNull(longest(text(), 500)), ""))},
-	{"cmd/config", []string{"cmd/config"}, false, "A site file. This version refuses it.", order(has("site", longest(text(), MaxPayload), "its text"))},
+	{"cmd/config", []string{"cmd/config"}, false, "Puts a site file on trial, or ends the trial.", exactly(order(
+		may("site", orNull(longest(text(), MaxPayload)), "its text"), may("confirm_within", orNull(span()), "of a site file; 10s to 24h, or it is rolled back"),
+		may("confirm", orNull(id()), "id of the command that began the trial"), may("roll_back", orNull(id()), "likewise")),
+		"site", "confirm", "roll_back")},
 }
 
 var telemetryGroup = object(

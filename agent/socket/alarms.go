@@ -23,11 +23,12 @@ type Ack struct {
 	By    string `json:"by"`
 }
 
-// Alarms is what the socket asks about alarms, about how ways are supplied, and
-// about what is set in meters.
+// Alarms is what the socket asks about alarms, about how ways are supplied, about
+// what is set in meters, and about the site file.
 type Alarms interface {
 	Forcer
 	Settings
+	SiteFiles
 	Topology(context.Context, Topology) error
 	Shelve(context.Context, Shelve) error
 	Ack(context.Context, Ack) error
@@ -38,6 +39,7 @@ func serveAlarms(mux *http.ServeMux, a Alarms) {
 	serveTopology(mux, a)
 	serveForces(mux, a)
 	serveSettings(mux, a)
+	serveSiteFiles(mux, a)
 	mux.HandleFunc("POST /shelve", func(w http.ResponseWriter, r *http.Request) {
 		var o Shelve
 		if decode(w, r, "shelve", &o) {

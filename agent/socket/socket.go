@@ -26,6 +26,9 @@ const Name = "agent.sock"
 // most is the largest request or answer.
 const most = 1 << 20
 
+// lastAnswer is how long a stop waits for requests under way.
+const lastAnswer = 2 * time.Second
+
 // Override is a person's override on site.
 type Override struct {
 	Target string  `json:"target"` // a way or a group
@@ -110,11 +113,21 @@ func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 	})
 	serveAlarms(mux, alarms)
 	s := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
-	stop := context.AfterFunc(ctx, func() { s.Close() })
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		// Whoever had the agent stop or start anew gets the answer first.
+		patience, cancel := context.WithTimeout(context.Background(), lastAnswer)
+		defer cancel()
+		if s.Shutdown(patience) != nil {
+			s.Close()
+		}
+	})
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve socket %s: %w", path, err)
 	}
+	<-closed
 	return nil
 }
 

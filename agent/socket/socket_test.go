@@ -28,6 +28,10 @@ func (a *agent) Set(_ context.Context, o Set) (SetAnswer, error) {
 	return SetAnswer{Outcome: o.Setting}, nil
 }
 
+func (a *agent) SiteFile(_ context.Context, o SiteFile) (SiteFileAnswer, error) {
+	return SiteFileAnswer{Code: o.Op}, nil
+}
+
 func (a *agent) Topology(context.Context, Topology) error { return nil }
 
 func (a *agent) Shelve(_ context.Context, o Shelve) error {
