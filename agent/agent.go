@@ -216,7 +216,9 @@ func (a *Agent) buildUplink() {
 			a.log.Error("command not taken: too many at once", "topic", in.Topic)
 		}
 	}
-	if cfg.Uplink.Payload != configs.PayloadJSON {
+	if cfg.Uplink.Payload == configs.PayloadJSON {
+		a.box.Unfollow()
+	} else {
 		a.buildEdge(settings, deliver)
 	}
 	a.link = a.edge

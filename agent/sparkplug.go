@@ -37,6 +37,8 @@ func (a *Agent) buildEdge(cfg uplink.Config, deliver func(uplink.Inbound)) {
 	var box uplink.Outbox = a.box
 	if c.Uplink.Payload == configs.PayloadBoth {
 		box = a.box.Follow() // the JSON session proves
+	} else {
+		a.box.Unfollow()
 	}
 	a.edge = uplink.NewEdge(cfg, uplink.Edge{
 		Node:    edgeNode(c),

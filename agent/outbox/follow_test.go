@@ -34,7 +34,6 @@ func TestFollowerReadsWhatIsProved(t *testing.T) {
 	o.Ack("hh/W1", 4)
 	stop()
 	o = open(t, folder)
-	defer run(t, o)()
 	if got := o.Streams(nil); got[0].First != 5 {
 		t.Errorf("%v, want 5: a follower deletes nothing", got[0])
 	}
@@ -46,7 +45,16 @@ func TestFollowerReadsWhatIsProved(t *testing.T) {
 	if err != nil || len(got) != 3 || got[0].N != 3 {
 		t.Errorf("%v, %v; want 3 to 5", got, err)
 	}
+	// Another one goes on where it was: nothing comes again, and nothing is left out
+	// that the other session was ahead by.
+	if st := o.Follow().Streams(nil)[0]; st.First != 3 {
+		t.Errorf("a follower after a restart starts at %v, want 3", st.First)
+	}
+	o.Unfollow()
+	if !o.commit() || o.Get(followKey) != nil {
+		t.Error("the place is not forgotten")
+	}
 	if st := o.Follow().Streams(nil)[0]; st.First != 5 {
-		t.Errorf("a new follower starts at %v, want what is not proved", st.First)
+		t.Errorf("one that comes anew starts at %v, want what is not proved", st.First)
 	}
 }
