@@ -28,6 +28,10 @@ func (a *agent) Set(_ context.Context, o Set) (SetAnswer, error) {
 	return SetAnswer{Outcome: o.Setting}, nil
 }
 
+func (a *agent) Force(context.Context, Force) error { return nil }
+
+func (a *agent) Forced(context.Context) ([]byte, error) { return []byte(`{}`), nil }
+
 func (a *agent) SiteFile(_ context.Context, o SiteFile) (SiteFileAnswer, error) {
 	return SiteFileAnswer{Code: o.Op}, nil
 }
