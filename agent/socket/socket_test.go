@@ -45,9 +45,6 @@ func (a *agent) Shelve(_ context.Context, o Shelve) error {
 	return nil
 }
 
-func (a *agent) Force(context.Context, Force) error     { return nil }
-func (a *agent) Forced(context.Context) ([]byte, error) { return []byte("[]"), nil }
-
 func (a *agent) Ack(_ context.Context, o Ack) error { a.acked = o; return nil }
 
 func (a *agent) Status(context.Context) ([]byte, error) { return []byte(`{"agent":"S1"}`), nil }
