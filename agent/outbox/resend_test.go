@@ -203,8 +203,8 @@ func TestResendAfterTheStoreBroke(t *testing.T) {
 			t.Fatal(err)
 		}
 		o = open(t, folder)
-		defer run(t, o)()
 		o.wall = func() time.Time { return t0.Add(9 * time.Hour) }
+		defer run(t, o)()
 		pass(2 * time.Second) // half-hours 4 and 5 are carried over as 1 and 2
 		half(o, "W1", 6, "")
 		pass(2 * time.Second)
