@@ -23,6 +23,7 @@ bench: build
 	$(GO) test ./dnp3/... -run '^$$' -bench .
 	$(GO) test ./meter/ev -run '^$$' -bench BenchmarkDetection -benchtime 1x -timeout 30m
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkStep
+	$(GO) test ./failsafe -run '^$$' -bench BenchmarkReaction -benchtime 1x
 	$(GO) test ./failsafe -run '^$$' -bench BenchmarkClosedLoopDay -benchtime 1x -timeout 30m
 
 test: build

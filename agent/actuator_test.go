@@ -8,6 +8,7 @@ import (
 
 	"lvagent/agent/poll"
 	"lvagent/failsafe"
+	"lvagent/failsafe/relay"
 )
 
 // bus queues jobs until the test runs them.
@@ -23,7 +24,10 @@ func TestOnlyTheNewestLimitIsCarriedOut(t *testing.T) {
 	var answers []failsafe.Feedback
 	a := &actuator{
 		group: "G1", bus: b, log: slog.New(slog.DiscardHandler),
-		apply:  func(limit milliamps) (milliamps, error) { wrote = append(wrote, limit); return limit, nil },
+		apply: func(limit milliamps) (relay.Outcome, error) {
+			wrote = append(wrote, limit)
+			return relay.Outcome{Limit: limit}, nil
+		},
 		answer: func(f failsafe.Feedback) { answers = append(answers, f) },
 	}
 	a.output("G1", 96_000)

@@ -50,6 +50,7 @@ type Agent struct {
 	log    *slog.Logger
 	wall   func() time.Time
 	notify func(string)
+	beat   func() // of the watchdog contact
 
 	started time.Time
 	box     *outbox.Outbox
@@ -84,7 +85,7 @@ type Options struct {
 // New builds the agent of a site that [Prepare] found without fault. It opens
 // the store and reads the failsafe state; nothing is started yet.
 func New(site *Site, o Options) (*Agent, error) {
-	a := &Agent{site: site, log: o.Log, wall: o.Wall, notify: o.Notify, started: time.Now(), trial: o.Trial, orders: make(chan core.SiteFileOrder, 1)}
+	a := &Agent{site: site, beat: func() {}, log: o.Log, wall: o.Wall, notify: o.Notify, started: time.Now(), trial: o.Trial, orders: make(chan core.SiteFileOrder, 1)}
 	if a.wall == nil {
 		a.wall = func() time.Time { return time.Now().UTC() }
 	}
@@ -118,13 +119,13 @@ func New(site *Site, o Options) (*Agent, error) {
 	}
 	a.buildUplink()
 	a.saver = statefile.NewSaver(file, a.log, func(v uint64) { a.loop.Saved(v) })
-	outputs := a.buildBuses()
+	outputs, backups := a.buildBuses()
 	options := core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
 		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires, Serial: site.serial, Reread: a.reread,
-		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs,
+		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs, Backups: backups,
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
-		Alive: func() { a.notify("WATCHDOG=1") },
+		Alive: func() { a.notify("WATCHDOG=1"); a.beat() },
 	}
 	if a.edge != nil {
 		options.Live = a.edge
@@ -228,7 +229,7 @@ func (a *Agent) buildUplink() {
 }
 
 // buildBuses makes one bus for each address, with its meters and its outputs.
-func (a *Agent) buildBuses() map[string]core.Output {
+func (a *Agent) buildBuses() (outputs, backups map[string]core.Output) {
 	a.busOf = map[string]*poll.Bus{}
 	for _, b := range a.site.buses(a.log) {
 		a.busOf[b.url] = a.addBus(b.url, b.link, b.ways)

@@ -17,6 +17,10 @@ const mostBusy = 0.7
 // rises by 10 % of its rating a minute goes up ampere by ampere.
 const writeEvery = 5 * time.Second
 
+// refreshEvery is how often an output is looked at and written although nothing
+// changed.
+const refreshEvery = 30 * time.Second
+
 // BusLoad is how busy a bus is at worst.
 type BusLoad struct {
 	URL      string        `json:"url"`
@@ -68,7 +72,7 @@ func (s *Site) Loads() (loads []BusLoad) {
 		}
 		load, bus := at(m.URL), s.busAt(m.URL)
 		share := 0.0
-		for _, w := range s.Config.Ways {
+		for _, w := range slices.Concat(s.Config.Ways, s.Config.GroupMeters()) {
 			if w.Meter != m.ID {
 				continue
 			}
@@ -108,6 +112,15 @@ func (s *Site) Loads() (loads []BusLoad) {
 		load.Outputs++
 		load.Requests += 2 / writeEvery.Seconds()
 		load.Share += took.Seconds() / writeEvery.Seconds()
+		// A look before each refresh, and at the registers of the lease.
+		looks := 0.5
+		for _, addr := range []int{o.output.LeaseHolding, o.output.LeaseFallback} {
+			if addr != configs.Absent {
+				looks += 0.5
+			}
+		}
+		load.Requests += looks * 2 / refreshEvery.Seconds()
+		load.Share += looks * took.Seconds() / refreshEvery.Seconds()
 	}
 	return slices.DeleteFunc(loads, func(b BusLoad) bool { return b.Meters == 0 && b.Outputs == 0 })
 }

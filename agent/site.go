@@ -39,13 +39,15 @@ type Site struct {
 
 	calibrations map[string]*spi.Calibration // of front ends, by meter
 	openSPI      spi.Opener                  // nil: the kernel's
+	openGPIO     relay.Kernel                // nil: the kernel
 }
 
-// outputOf is what carries one group's limit.
+// outputOf is what carries one group's limit, or stands in for it.
 type outputOf struct {
-	group  string
-	output configs.Output
-	rating milliamps
+	group            string
+	backup           bool
+	output           configs.Output
+	rating, fallback milliamps
 }
 
 // busOf is one address with what hangs on it.
@@ -84,14 +86,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 			faults = append(faults, src.Fault("meters", "%s", b.refusal()))
 		}
 	}
-	for i, g := range cfg.Groups {
-		if g.Output.Kind == "gpio" {
-			if _, err := relay.ParseAddress(g.Output.Line); err != nil {
-				faults = append(faults, src.Fault(fmt.Sprintf("groups[%d].output.line", i), "group %s: %v", g.ID, err))
-			}
-		}
-		s.outputs = append(s.outputs, outputOf{group: g.ID, output: g.Output, rating: milliamps(configs.Milli(g.Rating))})
-	}
+	faults = append(faults, s.addOutputs(src)...)
 	for i, in := range cfg.Site.Inputs {
 		if _, err := relay.ParseAddress(in.Line); err != nil && in.Line != "" {
 			faults = append(faults, src.Fault(fmt.Sprintf("site.inputs[%d].line", i), "input %s: %v", in.ID, err))
@@ -143,7 +138,7 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 		buses = append(buses, &busOf{url: url, link: client, client: client})
 		return buses[len(buses)-1]
 	}
-	for _, w := range s.Config.Ways {
+	for _, w := range slices.Concat(s.Config.Ways, s.Config.GroupMeters()) {
 		i := slices.IndexFunc(s.Config.Meters, func(m configs.Meter) bool { return m.ID == w.Meter })
 		m := s.Config.Meters[i]
 		if configs.IsSPI(m.URL) {

@@ -52,6 +52,17 @@ func (s *Site) checkWays(src *configs.Source) (faults []configs.Fault) {
 			faults = append(faults, src.Fault(fmt.Sprintf("ways[%d].%s", i, f.Key), "way %s: %s", w.ID, f.Message))
 		}
 	}
+	for _, w := range s.Config.GroupMeters() {
+		m, p := s.meterOf(&w)
+		if p == nil {
+			continue
+		}
+		group, _ := configs.GroupFeed(w.ID)
+		i := slices.IndexFunc(s.Config.Groups, func(g configs.Group) bool { return g.ID == group })
+		for _, f := range p.CheckSetup(setupOf(&w, m)) {
+			faults = append(faults, src.Fault(fmt.Sprintf("groups[%d].%s", i, f.Key), "group %s: %s", group, f.Message))
+		}
+	}
 	for i, a := range s.Config.Alarms {
 		for _, id := range a.Ways {
 			n := slices.IndexFunc(s.Config.Ways, func(w configs.Way) bool { return w.ID == id })

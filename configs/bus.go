@@ -74,6 +74,9 @@ func (c *Config) eachBus(visit func(path, url string, b *Bus)) {
 		if o := &c.Groups[i].Output; o.Kind == "modbus" {
 			visit(fmt.Sprintf("groups[%d].output", i), o.URL, &o.Bus)
 		}
+		if o := &c.Groups[i].Backup; o.Kind == "modbus" {
+			visit(fmt.Sprintf("groups[%d].backup", i), o.URL, &o.Bus)
+		}
 	}
 }
 

@@ -216,14 +216,17 @@ type Group struct {
 	Slot       int              `mapstructure:"dnp3_slot" doc:"Place of the group in the DNP3 point list, 1 to 16; it never changes. Default 0: it has no points."`
 	Lockout    float64          `mapstructure:"lockout_a" doc:"Limit per phase in A while the group is locked out; never above its lowest failsafe limit. Default 0 for a contact, 6 A for each connector else."`
 	Priority   bool             `mapstructure:"priority" doc:"Shed last: customers who depend on their supply."`
+	Meter      string           `mapstructure:"meter" doc:"Id of the meter that measures what the group draws. Default none: what its operator reports (cmd/telemetry)."`
+	Channel    int              `mapstructure:"channel" doc:"Which way of a meter that measures several, from 1. Default 1."`
 	Output     Output           `mapstructure:"output" doc:"What carries the limit."`
+	Backup     Output           `mapstructure:"backup" doc:"A second contact (coil or GPIO line) in series, which opens where the output does not obey and a limit is in force. Default none."`
 }
 
 // Output is what carries a group's limit: a holding register that takes the
 // limit, or a contact (coil or GPIO line) that closes at the group's full rating
 // only.
 type Output struct {
-	Kind    string `mapstructure:"kind" doc:"modbus or gpio."`
+	Kind    string `mapstructure:"kind" doc:"modbus, gpio, or mqtt: a charge-point operator hears the setpoint from the broker (docs/failsafe.md)."`
 	URL     string `mapstructure:"url" doc:"modbus: address of the controller, as of a meter."`
 	Bus     Bus    `mapstructure:"bus" doc:"modbus: how the bus is spoken to, where no meter on it says so."`
 	Unit    int    `mapstructure:"unit" doc:"modbus: unit id."`
@@ -232,7 +235,15 @@ type Output struct {
 	Coil    int    `mapstructure:"coil" doc:"modbus: address of the coil that permits or curtails, 0-based, instead of holding."`
 	Curtail int    `mapstructure:"curtail" doc:"modbus coil: the value that curtails, 0 or 1. Default 0."`
 	Line    string `mapstructure:"line" doc:"gpio: chip:line, as gpiochip0:17 or by their names. LOW curtails."`
+
+	Lease         time.Duration `mapstructure:"lease" doc:"modbus: after this time without a write the controller falls back by itself; 90s to 1h, since each output is written every 30 s. Default 0s: it can't, or does so without being told. mqtt: how long a setpoint is valid; it is sent again after a third of it. 90s to 1h, default 15m."`
+	Latency       time.Duration `mapstructure:"latency" doc:"mqtt: how long the operator may take to carry a setpoint out and to confirm it; 10s to 1h, default 5m. Overload protection counts on nothing of it."`
+	LeaseHolding  int           `mapstructure:"lease_holding" doc:"modbus: address of the holding register that takes the lease in seconds, 0-based."`
+	LeaseFallback int           `mapstructure:"lease_fallback" doc:"modbus holding: address of the holding register of what it falls back to, 0-based; it gets failsafe_a in the encoding of the limit. Default none."`
 }
+
+// IsThere reports whether the file gives the output.
+func (o *Output) IsThere() bool { return o.Kind != "" }
 
 // Absent is an address that the file does not give.
 const Absent = -1
@@ -253,6 +264,7 @@ type Failsafe struct {
 	RestoreSlow      float64       `mapstructure:"restore_slow_a" doc:"A per minute above that."`
 	RestoreSpread    time.Duration `mapstructure:"restore_spread" doc:"Longest wait before the ramp starts, drawn per site."`
 	Bumpless         time.Duration `mapstructure:"bumpless" doc:"Longest planned stop after which limits go on where they were."`
+	WatchdogLine     string        `mapstructure:"watchdog_line" doc:"GPIO line chip:line that changes its level each second while decisions are made, for a retriggerable relay in series with the outputs; see docs/failsafe.md. Default none."`
 	MinOff           time.Duration `mapstructure:"min_off" doc:"Shortest time for which overload protection holds a contact open."`
 	Thermal          time.Duration `mapstructure:"thermal" doc:"Time constant of a way's thermal state: nothing is raised on a phase that is still warm."`
 	Excursion        time.Duration `mapstructure:"excursion" doc:"How long a group must draw more than its limit, or its actuator read back more, until it counts towards a lockout. At least 10s."`

@@ -57,15 +57,11 @@ func (c *Config) complete(s *Source) {
 		if _, given := s.lines[fmt.Sprintf("groups[%d].failsafe_a", i)]; !given {
 			g.Failsafe = min(g.Rating, 6*float64(g.Connectors))
 		}
-		if g.Output.Encode == "" {
-			g.Output.Encode = "percent"
+		if _, given := s.lines[fmt.Sprintf("groups[%d].channel", i)]; !given {
+			g.Channel = 1
 		}
-		at := fmt.Sprintf("groups[%d].output.", i)
-		for key, address := range map[string]*int{"holding": &g.Output.Holding, "coil": &g.Output.Coil} {
-			if _, given := s.lines[at+key]; !given {
-				*address = Absent
-			}
-		}
+		g.Output.complete(s, fmt.Sprintf("groups[%d].output.", i))
+		g.Backup.complete(s, fmt.Sprintf("groups[%d].backup.", i))
 		if _, given := s.lines[fmt.Sprintf("groups[%d].lockout_a", i)]; !given && !g.Output.IsContact() {
 			g.Lockout = min(g.Rating, 6*float64(g.Connectors))
 		}
@@ -103,6 +99,7 @@ func (c *Config) validate(s *Source) {
 	s.oneOf("clock.source", c.Clock.Source, "kernel", "assume")
 	c.validateMeters(s)
 	c.validateGroups(s)
+	c.validateWatchdog(s)
 	c.validateAlarms(s)
 	c.validateTimes(s)
 	c.validateTime(s)
@@ -231,39 +228,12 @@ func (c *Config) validateGroups(s *Source) {
 		g.validateProfile(s, at+".failsafe_profile")
 		s.between(at+".connectors", g.Connectors, 1, 1000)
 		g.Output.validate(s, at+".output", g.ID, outputs)
-	}
-}
-
-// validate checks an output; taken holds what other groups drive.
-func (o *Output) validate(s *Source, at, group string, taken map[string]string) {
-	s.oneOf(at+".kind", o.Kind, "modbus", "gpio")
-	key := ""
-	switch o.Kind {
-	case "gpio":
-		key = o.Line
-		if chip, line, ok := strings.Cut(o.Line, ":"); !ok || chip == "" || line == "" {
-			s.add(at+".line", "group %s: must be chip:line like gpiochip0:17, not %q", group, o.Line)
+		g.validateBackup(s, at+".backup", outputs)
+		c.validateGroupMeter(s, at, i)
+		if g.Output.Kind == "mqtt" && c.Uplink.Payload == "sparkplug" {
+			s.add(at+".output.kind", "group %s: setpoints for an operator are JSON; set uplink.payload to json or both", g.ID)
 		}
-	case "modbus":
-		s.unitOn(at+".unit", o.URL, o.Unit)
-		switch holding, coil := o.Holding != Absent, o.Coil != Absent; {
-		case holding == coil:
-			s.add(at, "group %s: must have one of holding and coil", group)
-		case holding:
-			s.between(at+".holding", o.Holding, 0, 65535)
-			s.oneOf(at+".encode", o.Encode, "percent", "amps", "deciamps")
-		default:
-			s.between(at+".coil", o.Coil, 0, 65535)
-			s.between(at+".curtail", o.Curtail, 0, 1)
-		}
-		key = fmt.Sprintf("%s %d %d %d", o.URL, o.Unit, o.Holding, o.Coil)
-	default:
-		return
 	}
-	if other, twice := taken[key]; twice {
-		s.add(at, "group %s: group %s already drives this output", group, other)
-	}
-	taken[key] = group
 }
 
 func (c *Config) validateTimes(s *Source) {
@@ -504,7 +474,7 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 			ID: g.ID, Way: g.Way, Phases: PhaseSet(g.Phases),
 			Rating: meter.Milliamps(Milli(g.Rating)), Failsafe: meter.Milliamps(Milli(g.Failsafe)),
 			Profile: g.periods(),
-			Contact: g.Output.IsContact(), Connectors: g.Connectors, Priority: g.Priority,
+			Contact: g.Output.IsContact(), Backup: g.Backup.IsThere(), Slow: g.Output.Kind == "mqtt", Connectors: g.Connectors, Priority: g.Priority,
 			Lockout: meter.Milliamps(Milli(g.Lockout)),
 		})
 	}

@@ -32,7 +32,9 @@ const (
 	DecidedConfig     DecisionKind = "config"   // a site file on trial, and how that ended
 	DecidedStart      DecisionKind = "start"
 	DecidedStop       DecisionKind = "stop"
-	DecidedBreak      DecisionKind = "break" // records before this one are lost
+	DecidedCustomer   DecisionKind = "customer" // took a group out of the scheme, or brought it back
+	DecidedBackup     DecisionKind = "backup"   // of the contact that stands in for an actuator
+	DecidedBreak      DecisionKind = "break"    // records before this one are lost
 )
 
 // Decision is one thing that was decided, with what it was decided from (R11,
@@ -108,7 +110,7 @@ const (
 // Decisions returns what a step decided that led from before to after. It
 // allocates nothing where nothing was decided.
 func (e *Engine) Decisions(before, after State, in Inputs, set []Setpoint, ev Events) []Decision {
-	if len(set)+len(ev.Transitions)+len(ev.Acks)+len(ev.Refused) == 0 {
+	if len(set)+len(ev.Transitions)+len(ev.Acks)+len(ev.Refused)+len(ev.Conditions) == 0 {
 		return nil
 	}
 	r := run{Engine: e, s: &after, now: after.Mono, wall: after.Wall, clock: in.Clock, suspect: in.Suspect, loads: in.Loads, draws: in.Draws, inhibits: in.Inhibits}
@@ -119,6 +121,11 @@ func (e *Engine) Decisions(before, after State, in Inputs, set []Setpoint, ev Ev
 	}
 	for _, a := range ev.Acks {
 		all = append(all, r.stage(in, a))
+	}
+	for _, c := range ev.Conditions {
+		if c.Kind == CustomerOverride {
+			all = append(all, Decision{Kind: DecidedCustomer, Way: c.Way, Group: c.Group, To: c.Edge.String()})
+		}
 	}
 	for _, t := range ev.Transitions {
 		d := Decision{Kind: DecidedTransition, Way: t.Way, Rule: string(t.Cause), From: t.From.String(), To: t.To.String()}
@@ -134,6 +141,11 @@ func (e *Engine) Decisions(before, after State, in Inputs, set []Setpoint, ev Ev
 			continue
 		}
 		gs := &after.Groups[g]
+		if s.Backup {
+			from := e.cfg.Groups[g].Rating - s.Limit
+			all = append(all, Decision{Kind: DecidedBackup, Way: e.cfg.Groups[g].Way, Group: s.Group, Rule: standIn(gs), FromLimit: &from, ToLimit: &s.Limit})
+			continue
+		}
 		d := Decision{
 			Kind: DecidedSetpoint, Way: e.cfg.Groups[g].Way, Group: s.Group, Rule: string(gs.Rule), Source: clip(gs.Source),
 			FromLimit: &before.Groups[g].Limit, ToLimit: &s.Limit,
@@ -146,6 +158,17 @@ func (e *Engine) Decisions(before, after State, in Inputs, set []Setpoint, ev Ev
 		all = append(all, d)
 	}
 	return all
+}
+
+// standIn says why the contact that stands in for an actuator was moved.
+func standIn(gs *GroupState) string {
+	switch {
+	case gs.Backup.Closed:
+		return "actuator obeys, or no limit"
+	case gs.Failed:
+		return ActuatorFailed
+	}
+	return "actuator does not obey: " + gs.Fault.String()
 }
 
 // InForce is the decision of the given kind that lists every group's limit: what

@@ -43,12 +43,21 @@ func checkDecisions(t testing.TB, e *Engine, before, after State, in Inputs, set
 			t.Fatalf("group %s shares a feeder, and nobody's rank is said", d.Group)
 		}
 	}
-	if want := len(set) + len(ev.Transitions) + len(ev.Acks) + len(ev.Refused); len(all) != want {
+	customers := 0
+	for _, c := range ev.Conditions {
+		if c.Kind == CustomerOverride {
+			customers++
+		}
+	}
+	if want := len(set) + len(ev.Transitions) + len(ev.Acks) + len(ev.Refused) + customers; len(all) != want {
 		t.Fatalf("%d decisions of %d setpoints, %d transitions, %d acks and %d refusals", len(all), len(set), len(ev.Transitions), len(ev.Acks), len(ev.Refused))
 	}
 	for _, s := range set {
-		g := e.group(s.Group)
-		if n := counts["setpoint "+e.cfg.Groups[g].Way+s.Group]; n != 1 {
+		g, kind := e.group(s.Group), "setpoint "
+		if s.Backup {
+			kind = "backup "
+		}
+		if n := counts[kind+e.cfg.Groups[g].Way+s.Group]; n != 1 {
 			t.Fatalf("setpoint of %s has %d decisions, want 1", s.Group, n)
 		}
 	}

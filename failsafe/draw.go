@@ -41,6 +41,12 @@ func (r *run) takeDraws() {
 // p that does not do what it is told, as far as anybody knows: up to its rating.
 func (r *run) mayYetDraw(g int, p meter.Phase) meter.Milliamps {
 	gs, most := &r.s.Groups[g], r.cfg.Groups[g].Rating
+	if r.shut(g) {
+		return 0
+	}
+	if r.cfg.Groups[g].Slow && gs.Actuation == Confirmed && !gs.Customer {
+		most = min(most, max(gs.Limit, gs.Feedback))
+	}
 	if gs.Drawn {
 		return max(0, most-gs.Draw[p])
 	}
@@ -50,14 +56,20 @@ func (r *run) mayYetDraw(g int, p meter.Phase) meter.Milliamps {
 // reserved is what the groups on constraint i that are not controlled may yet
 // draw, in thousandths of its rating: nothing is raised into it.
 func (r *run) reserved(i int) int64 {
-	b, sum := &r.bounds[i], meter.Milliamps(0)
-	for _, g := range b.groups {
-		if !r.controlled(g) {
-			sum += r.mayYetDraw(g, r.s.Constraints[i].Phase)
+	if r.reserves == nil {
+		r.reserves = make([]int64, len(r.bounds))
+		for g := range r.s.Groups {
+			if r.controlled(g) {
+				continue
+			}
+			for _, on := range r.on[g] {
+				r.reserves[on] += int64(r.mayYetDraw(g, r.s.Constraints[on].Phase))
+			}
 		}
 	}
-	if sum == 0 || b.rating == 0 {
+	rating := int64(r.bounds[i].rating)
+	if r.reserves[i] == 0 || rating == 0 {
 		return 0
 	}
-	return min(int64(sum)*1000/int64(b.rating), mostLoad)
+	return min(r.reserves[i]*1000/rating, mostLoad)
 }

@@ -65,7 +65,11 @@ type Group struct {
 	Rating   meter.Milliamps // per phase
 	Failsafe meter.Milliamps // per phase, while the centre is silent
 	Profile  []Period        // when in the week Failsafe is another
-	Contact  bool            // the output permits all of the rating or nothing
+	// Slow: somebody else carries the limit out, in minutes. Protection counts on
+	// nothing of it, and leaves its limit alone.
+	Slow    bool
+	Backup  bool // a contact stands in for the output where that does not obey
+	Contact bool // the output permits all of the rating or nothing
 	// Connectors are the group's weight where a feeder is shared; 0 counts as 1.
 	Connectors int
 	Lockout    meter.Milliamps // per phase, while it is locked out; never above the lowest failsafe limit
@@ -92,6 +96,8 @@ type Timers struct {
 	Sample           time.Duration // age above which a current is no longer good for a raise
 	LastSeen         time.Duration // how long a group's own current says what may be shed
 	Blind            time.Duration // without a good current: the failsafe limit on that phase
+	Mismatch         time.Duration // how long an actuator may not obey before its contact stands in
+	ActuatorFailed   time.Duration // how long before it counts as failed until a person has seen to it
 	MinOff           time.Duration // shortest time that protection holds a contact open
 	Thermal          time.Duration // time constant of a way's thermal state
 
@@ -126,6 +132,8 @@ func DefaultTimers() Timers {
 		Sample:           10 * time.Second,
 		LastSeen:         30 * time.Minute,
 		Blind:            60 * time.Second,
+		Mismatch:         10 * time.Second,
+		ActuatorFailed:   5 * time.Minute,
 		MinOff:           15 * time.Minute,
 		Thermal:          30 * time.Minute,
 		RestartDead:      120 * time.Second,
@@ -211,8 +219,11 @@ type Inputs struct {
 	Inhibits   []string // groups that an input inhibits
 	Customers  []string // groups whose customers charge by an override of their own
 	// MainsLost: an input says that the substation has no supply.
-	MainsLost bool
-	Clock     meter.Clock
+	MainsLost       bool
+	CustomerReports []CustomerReport
+	// Acknowledged are groups whose failed actuator somebody has seen to.
+	Acknowledged []string
+	Clock        meter.Clock
 	// Suspect is set while the wall clock, though trusted, was stepped a moment
 	// ago. It only ever holds a limit longer.
 	Suspect bool
@@ -257,6 +268,10 @@ type Feedback struct {
 	Told  meter.Milliamps // the limit it was given, per phase
 	Limit meter.Milliamps // as read back, per phase
 	OK    bool            // false: it could not be written or read
+	// Drifted says that it did not hold what it was told before: somebody else
+	// wrote it, or it forgot.
+	Drifted bool
+	Backup  bool // it is the answer of the contact that stands in for the actuator
 }
 
 // Actuation is the state of a group's actuator.
@@ -289,6 +304,8 @@ type Setpoint struct {
 	// Raise says that the limit is higher than the last one. Such a setpoint
 	// may be carried out only when the state it came with is stored.
 	Raise bool
+	// Backup says that it is for the contact that stands in for the actuator.
+	Backup bool
 }
 
 // Transition is a change of a way's state.

@@ -194,7 +194,7 @@ func (r *run) settled(c *Constraint) bool { return c.Shed == 0 || c.Good >= c.Sh
 // right: a new setpoint alone does not make it obey.
 func (r *run) controlled(g int) bool {
 	gs := &r.s.Groups[g]
-	return gs.Fault == Unknown && !gs.Customer && !(gs.Lockout.Locked && gs.Lockout.Over)
+	return gs.Fault == Unknown && !gs.Failed && !gs.Customer && !r.cfg.Groups[g].Slow && !(gs.Lockout.Locked && gs.Lockout.Over)
 }
 
 // draw is what group g is reckoned to draw on phase p: as measured, or else as

@@ -85,7 +85,7 @@ func (r *run) account() {
 	for g := range r.s.Groups {
 		gs, cfg := &r.s.Groups[g], &r.cfg.Groups[g]
 		gs.Owed += int64(cfg.Rating) * d / 1000
-		if !gs.Drawn || !r.idle(g) {
+		if (!gs.Drawn || !r.idle(g)) && !gs.Customer {
 			gs.Withheld += int64(cfg.Rating-gs.Limit) * d / 1000
 		}
 	}
@@ -363,7 +363,13 @@ func (r *run) fill(turn bool) {
 	}
 	for g := range r.s.Groups {
 		gs := &r.s.Groups[g]
-		if r.cfg.Groups[g].Contact {
+		switch {
+		case r.cfg.Groups[g].Contact:
+			continue
+		case gs.Customer:
+			continue // neither lifted nor curtailed again
+		case r.cfg.Groups[g].Slow:
+			gs.Capped, gs.Cap, gs.Paused = false, 0, false
 			continue
 		}
 		most := f.caps[g]

@@ -1,6 +1,7 @@
 package failsafe
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,15 +103,27 @@ type GroupState struct {
 	From      meter.Milliamps // Limit when the centre was lost
 	Raised    time.Duration   // when the limit was last raised, or could have been
 	Actuation Actuation
-	Fault     Actuation // Unreached or Permissive, which was told, until an answer was right; Unknown: none
-	Feedback  meter.Milliamps
-	Answered  time.Duration // when the actuator last answered
-	Capped    bool          // by protection, at Cap
-	Cap       meter.Milliamps
-	Switched  time.Duration // when protection last opened or closed its contact; 0: never
-	Lifted    time.Duration // when Cap was last raised
-	Paused    bool          // so that others can charge
-	PausedAt  time.Duration
+	Fault     Actuation     // Unreached or Permissive, which was told, until an answer was right; Unknown: none
+	FaultAt   time.Duration // since when there is one
+	// Failed is an actuator that had a fault for too long: nobody counts on it
+	// until it obeys and somebody has seen to it. What is Told was announced.
+	Failed, FailedSeen, FailedTold bool
+
+	Drifts    int // of the last hour, each soon after the one before
+	DriftAt   time.Duration
+	DriftTold bool
+
+	Backup Backup
+	// CustomerReport is what is said of its customer's override from afar.
+	CustomerReport CustomerState
+	Feedback       meter.Milliamps
+	Answered       time.Duration // when the actuator last answered
+	Capped         bool          // by protection, at Cap
+	Cap            meter.Milliamps
+	Switched       time.Duration // when protection last opened or closed its contact; 0: never
+	Lifted         time.Duration // when Cap was last raised
+	Paused         bool          // so that others can charge
+	PausedAt       time.Duration
 
 	Draw     [meter.Phases]meter.Milliamps // as measured; with Drawn
 	DrawnAt  time.Duration
@@ -316,6 +329,13 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		g.From = was.From
 		g.Capped, g.Cap, g.Paused, g.PausedAt = was.Capped, was.Cap, was.Paused, was.PausedAt+shift
 		g.Withheld, g.Owed = was.Withheld, was.Owed
+		g.Failed, g.FailedSeen = was.Failed, was.FailedSeen // told once more
+		g.CustomerReport = was.CustomerReport
+		g.CustomerReport.At += shift
+		g.Backup.Closed = was.Backup.Closed
+		if was.Backup.OpenedAt != 0 {
+			g.Backup.OpenedAt = cmp.Or(was.Backup.OpenedAt+shift, -1)
+		}
 		if was.Switched != 0 {
 			g.Switched = was.Switched + shift
 		}

@@ -23,6 +23,7 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 		r.was = append(r.was, s.Groups[i].Limit)
 	}
 	r.switched(in.Switch)
+	r.customerReports(in.CustomerReports)
 	r.byCustomer(in.Customers)
 	for _, h := range in.Heartbeats {
 		r.heartbeat(h)
@@ -76,6 +77,7 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	for _, f := range in.Feedback {
 		r.feedback(f)
 	}
+	r.actuators(in.Acknowledged)
 	r.actuated()
 	r.observe()
 	s.Mono, s.Wall = r.now, wall
@@ -102,6 +104,7 @@ type run struct {
 	entitled []entitlement     // of each group
 	was      []meter.Milliamps // the groups' limits before this step
 	admitted []bool            // contacts that may close, of those that wait; nil: none
+	reserves []int64           // on each constraint, of groups that are not controlled, in mA; nil: not yet known
 	place    []int             // of each group when groups take turns; nil: not yet known
 
 	set []Setpoint
@@ -366,6 +369,12 @@ func (r *run) deadline() time.Duration {
 		}
 		if w.RampEnd > r.now {
 			at(r.now + time.Second)
+		}
+	}
+	for g := range r.s.Groups {
+		if gs := &r.s.Groups[g]; gs.Fault != Unknown {
+			at(gs.FaultAt + t.Mismatch)
+			at(gs.FaultAt + t.ActuatorFailed)
 		}
 	}
 	for i := range r.s.Overrides {

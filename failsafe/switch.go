@@ -94,11 +94,14 @@ func (r *run) inhibited(g int, most meter.Milliamps, rule Rule, source string) (
 func (r *run) byCustomer(groups []string) {
 	for g := range r.s.Groups {
 		gs := &r.s.Groups[g]
-		is := slices.Contains(groups, gs.ID)
+		is := slices.Contains(groups, gs.ID) || gs.CustomerReport.Active
 		if is == gs.Customer {
 			continue
 		}
 		gs.Customer, gs.CustomerSince = is, r.wall
+		if is && gs.CustomerReport.Active {
+			gs.CustomerSince = gs.CustomerReport.Since
+		}
 		edge := meter.Clear
 		if is {
 			edge = meter.Raise

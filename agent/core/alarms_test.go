@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -369,4 +370,105 @@ func TestConditionsOnceAcrossKills(t *testing.T) {
 	if edges < 50 {
 		t.Errorf("%d edges in all: the steps do not reach the rules", edges)
 	}
+}
+
+// A failed actuator is an alarm that latches: it ends when the actuator obeys and
+// somebody has acknowledged it, and the engine hears of that.
+func TestAFailedActuatorIsAcknowledged(t *testing.T) {
+	const id = "W1.G1.ACTUATOR_FAILED"
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		r.pass(3 * time.Minute) // the bubble's time begins with the century
+		fail := func(d time.Duration) {
+			for range d / time.Second {
+				r.loop.Feedback(failsafe.Feedback{Group: "G1"})
+				r.pass(time.Second)
+			}
+		}
+		standing := func() (acked string, stands bool) {
+			if err := r.loop.Ask(t.Context(), func(l *Loop) {
+				if i := indexOf(l.alarms.active, id); i >= 0 {
+					acked, stands = l.alarms.active[i].Acked, l.alarms.active[i].Latch
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return acked, stands
+		}
+		r.mute = true
+		fail(5*time.Minute + 2*time.Second)
+		if _, stands := standing(); !stands {
+			t.Fatal("no alarm that latches after five minutes")
+		}
+		r.mute = false
+		r.pass(2 * time.Minute)
+		if _, stands := standing(); !stands {
+			t.Fatal("the alarm ended before anybody saw to it")
+		}
+		r.seq++
+		r.send("ack", fmt.Sprintf(`{"id":"k1","issuer":"scada-1","epoch":1,"seq":%d,%s,"alarm":%q,"by":"duty engineer"}`, r.seq, inTime(), id))
+		if got := strings.Join(r.stages("k1"), ", "); got != "received, completed" {
+			t.Errorf("ack: %s", got)
+		}
+		r.pass(2 * time.Second)
+		if _, stands := standing(); stands {
+			t.Error("the alarm stands after the acknowledgement")
+		}
+		clears := 0
+		for _, rec := range r.records {
+			if rec.Stream == "alarm/W1" && strings.Contains(string(rec.Body), id) && strings.Contains(string(rec.Body), `"edge":"clear"`) {
+				clears++
+				if !strings.Contains(string(rec.Body), `"acked_by":"duty engineer"`) {
+					t.Errorf("clear: %s", rec.Body)
+				}
+			}
+		}
+		if clears != 1 {
+			t.Errorf("%d clears, want 1", clears)
+		}
+	})
+}
+
+// The contact that stands in opens at once; it closes when the state that allows
+// it is on disk.
+func TestABackupIsToldLikeAnyOutput(t *testing.T) {
+	const full = meter.Milliamps(96_000)
+	site := strings.Replace(siteText, "holding: 1}}", `holding: 1}, backup: {kind: gpio, line: "gpiochip0:1"}}`, 1)
+	synctest.Test(t, func(t *testing.T) {
+		r := stillRig(t, site, map[string][]byte{}, nil)
+		var told []meter.Milliamps
+		r.loop.Backups = map[string]Output{"G1": nil}
+		r.loop.outputs = nil
+		r.loop.Backups["G1"] = func(g string, limit meter.Milliamps) bool {
+			told = append(told, limit)
+			r.loop.Feedback(failsafe.Feedback{Group: g, Backup: true, Told: limit, Limit: limit, OK: true})
+			return true
+		}
+		r.loop.buildOutputs()
+		ctx, cancel := context.WithCancel(t.Context())
+		r.stop = cancel
+		r.hold = true
+		go func() { defer close(r.done); r.loop.Run(ctx) }()
+		defer r.end()
+		synctest.Wait()
+		r.pass(2 * time.Second)
+		if len(told) == 0 || told[len(told)-1] != 0 {
+			t.Fatalf("told %v with a silent disk, want open", told)
+		}
+		r.hold = false
+		r.loop.Saved(r.states[len(r.states)-1])
+		r.pass(2 * time.Second)
+		if told[len(told)-1] != full {
+			t.Fatalf("told %v after the actuator obeyed, want closed", told)
+		}
+		r.mute, r.hold = true, true
+		for range 15 {
+			r.loop.Feedback(failsafe.Feedback{Group: "G1"})
+			r.pass(time.Second)
+		}
+		if told[len(told)-1] != 0 {
+			t.Errorf("told %v after ten seconds without an answer, want open though the disk is silent", told)
+		}
+	})
 }

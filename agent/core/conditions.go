@@ -63,11 +63,12 @@ func (a *alarms) condition(l *Loop, c failsafe.Condition, wall time.Time) {
 		return
 	}
 	severity := meter.Major
-	if c.Kind == string(failsafe.NoStatement) || c.Kind == alarmFlood || c.Kind == certificateExpiring ||
+	if c.Kind == string(failsafe.NoStatement) || c.Kind == alarmFlood || c.Kind == certificateExpiring || c.Kind == failsafe.ActuatorDrift ||
 		c.Kind == failsafe.LocalControl || c.Kind == failsafe.CustomerOverride || c.Kind == inputConditions[configs.InputDoor] {
 		severity = meter.Warning
 	}
-	raised := meter.Alarm{ID: id, Way: way, Kind: c.Kind, Edge: meter.Raise, At: wall, Severity: severity, Raises: 1}
+	raised := meter.Alarm{ID: id, Way: way, Kind: c.Kind, Edge: meter.Raise, At: wall, Severity: severity, Raises: 1,
+		Latch: c.Kind == failsafe.ActuatorFailed}
 	if phase, kind, is := strings.Cut(c.Kind, "."); is { // one of a phase
 		raised.Phase, raised.Kind = phase, kind
 	}

@@ -82,6 +82,7 @@ type Options struct {
 	Expires func() time.Time     // the end of the certificate's life; nil or zero: there is none
 	Saver   Saver
 	Outputs map[string]Output // by group
+	Backups map[string]Output // the contacts that stand in for them, by group
 	Now     func() time.Duration
 	Wall    func() time.Time
 	Clock   func() clock.State
@@ -123,6 +124,7 @@ type Loop struct {
 	ways    map[string]int // of feeds and loads
 	feeds   []feed
 	loads   []failsafe.Load
+	draws   []failsafe.Draw // of the groups' meters, since the last step
 	outputs []output
 	alarms  alarms
 
@@ -197,7 +199,7 @@ func New(o Options) *Loop {
 		supplies: make(chan meter.SupplyReading, mostSupply),
 		inbound:  make(chan uplink.Inbound, 64),
 		orders:   make(chan failsafe.Inputs, 64),
-		feedback: make(chan failsafe.Feedback, 4*len(o.Config.Groups)+4),
+		feedback: make(chan failsafe.Feedback, 8*len(o.Config.Groups)+4),
 		commits:  make(chan uint64, 1),
 		asked:    make(chan func()),
 		reports:  map[string]reported{},
@@ -210,12 +212,7 @@ func New(o Options) *Loop {
 	l.buildLoading(now, wall, o.Clock().Clock)
 	l.buildWiring(now)
 	l.buildEVs(now)
-	for _, g := range o.Config.Groups {
-		l.outputs = append(l.outputs, output{apply: o.Outputs[g.ID]})
-	}
-	for i, g := range l.State.Groups {
-		l.outputs[i].want = g.Limit
-	}
+	l.buildOutputs()
 	l.resumeWindows(now, wall)
 	l.resumeTopology(now)
 	l.resumeSettings()
@@ -294,6 +291,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.step(failsafe.Inputs{})
 	l.showAlarms()
 	l.actuate()
+	l.tellOperators()
 	tick := time.NewTimer(0)
 	defer tick.Stop()
 	next := l.Now().Truncate(time.Second)
@@ -330,6 +328,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.step(failsafe.Inputs{})
 		}
 		l.actuate()
+		l.tellOperators()
 		tick.Reset(max(0, min(next, l.deadline)-l.Now()))
 	}
 }
@@ -371,6 +370,8 @@ func (l *Loop) step(in failsafe.Inputs) {
 	c := l.Clock()
 	in.Loads, in.Clock, in.Suspect = l.loads, c.Clock, c.Suspect
 	in.Switch, in.MainsLost, in.Inhibits, in.Customers = l.inputs.position, l.inputs.mainsLost, l.inputs.inhibits, l.inputs.customers
+	in.Draws = append(l.draws, in.Draws...)
+	l.draws = l.draws[:0]
 	before := l.State
 	state, set, ev, deadline := l.Engine.Step(l.State, in, now, wall)
 	l.State, l.deadline = state, deadline
@@ -390,6 +391,7 @@ func (l *Loop) step(in failsafe.Inputs) {
 		l.Log.Info("way changed state", "way", t.Way, "from", t.From.String(), "state", t.To.String(), "cause", string(t.Cause))
 	}
 	for _, c := range ev.Conditions {
+		l.dirty = true
 		l.alarms.condition(l, c, wall)
 	}
 	l.alarms.dispelAll(l, ev.Transitions, in.Feedback, wall)

@@ -79,6 +79,7 @@ func (l *Loop) addFeed(i int, id string, poll time.Duration, phases [meter.Phase
 func (l *Loop) takeReading(r *meter.Reading) {
 	i, ok := l.ways[r.Way]
 	if !ok {
+		l.takeDraw(r)
 		return
 	}
 	l.feedReading(i, r)

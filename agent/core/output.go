@@ -5,37 +5,67 @@ import (
 	"slices"
 	"time"
 
+	"lvagent/configs"
 	"lvagent/failsafe"
 	"lvagent/meter"
 )
 
-// output is what the loop knows of one group's actuator.
+// output is what the loop knows of one group's actuator, or of the contact that
+// stands in for it.
 type output struct {
-	apply Output
-	want  meter.Milliamps // may be carried out
-	raise meter.Milliamps // waits for its state to be stored, where after > 0
-	after uint64
-	told  meter.Milliamps // the last one that was started
-	ever  bool
-	fails int
-	again time.Duration // not before this, after a failure
-	due   bool          // to be written again although nothing changed
-	wrote time.Duration
+	group  string
+	backup bool
+	apply  Output
+	// operator is set where a charge-point operator carries the limit out; there is
+	// no apply then.
+	operator *operator
+	want     meter.Milliamps // may be carried out
+	raise    meter.Milliamps // waits for its state to be stored, where after > 0
+	after    uint64
+	told     meter.Milliamps // the last one that was started
+	ever     bool
+	fails    int
+	again    time.Duration // not before this, after a failure
+	due      bool          // to be written again although nothing changed
+	wrote    time.Duration
 }
 
 // setpoint takes a new limit: at once when it is lower than what may be carried
 // out, after the state is stored when it is higher.
 func (l *Loop) setpoint(s failsafe.Setpoint) {
-	for i := range l.Config.Groups {
-		if l.Config.Groups[i].ID != s.Group {
+	for i := range l.outputs {
+		o := &l.outputs[i]
+		if o.group != s.Group || o.backup != s.Backup {
 			continue
 		}
-		o := &l.outputs[i]
 		if s.Limit <= o.want {
 			o.want, o.after = s.Limit, 0
 		} else {
 			o.raise, o.after = s.Limit, l.version
 		}
+	}
+}
+
+// buildOutputs makes the outputs: first one for each group, in their order, then
+// the contacts that stand in.
+func (l *Loop) buildOutputs() {
+	for i, g := range l.Config.Groups {
+		o := output{group: g.ID, operator: newOperator(i, &g), want: l.State.Groups[i].Limit}
+		if o.operator == nil {
+			o.apply = l.Outputs[g.ID]
+		}
+		l.outputs = append(l.outputs, o)
+	}
+	for i, g := range l.Config.Groups {
+		apply := l.Backups[g.ID]
+		if apply == nil {
+			continue
+		}
+		o := output{group: g.ID, backup: true, apply: apply}
+		if l.State.Groups[i].Backup.Closed {
+			o.want = meter.Milliamps(configs.Milli(g.Rating))
+		}
+		l.outputs = append(l.outputs, o)
 	}
 }
 
@@ -59,21 +89,20 @@ func (l *Loop) actuate() {
 		if now < o.again && !(o.ever && o.want < o.told) {
 			continue
 		}
-		g := l.Config.Groups[i].ID
 		o.told, o.ever, o.due, o.wrote = o.want, true, false, now
-		if !o.apply(g, o.want) {
-			l.takeFeedback(failsafe.Feedback{Group: g, Told: o.want})
+		if !o.apply(o.group, o.want) {
+			l.takeFeedback(failsafe.Feedback{Group: o.group, Backup: o.backup, Told: o.want})
 		}
 	}
 }
 
 // takeFeedback passes an actuator's answer to the engine.
 func (l *Loop) takeFeedback(f failsafe.Feedback) {
-	for i := range l.Config.Groups {
-		if l.Config.Groups[i].ID != f.Group {
+	for i := range l.outputs {
+		o := &l.outputs[i]
+		if o.group != f.Group || o.backup != f.Backup {
 			continue
 		}
-		o := &l.outputs[i]
 		if f.OK && f.Limit <= f.Told {
 			o.fails, o.again = 0, 0
 		} else {
@@ -109,11 +138,12 @@ func (l *Loop) stop() {
 		o.want, o.after, o.again = min(s.Limit, o.want), 0, 0
 	}
 	l.publishStop(rest)
+	l.tellOperators()
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	resting := make([]bool, len(l.outputs))
 	for i := range l.outputs {
-		if o := &l.outputs[i]; o.apply == nil || !o.apply(l.Config.Groups[i].ID, o.want) {
+		if o := &l.outputs[i]; o.apply == nil || !o.apply(o.group, o.want) {
 			resting[i] = true // nothing to wait for
 		}
 	}
@@ -125,7 +155,7 @@ func (l *Loop) stop() {
 			return
 		case f := <-l.feedback:
 			for i := range l.outputs {
-				if l.Config.Groups[i].ID == f.Group && (f.Told == l.outputs[i].want || !f.OK) {
+				if o := &l.outputs[i]; o.group == f.Group && o.backup == f.Backup && (f.Told == o.want || !f.OK) {
 					resting[i] = true
 				}
 			}

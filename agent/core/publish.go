@@ -206,6 +206,9 @@ func (l *Loop) groupStates() []message.GroupState {
 		s := message.GroupState{
 			Group: g.ID, Way: c.Way, State: g.Actuation.String(), Deciding: string(g.Rule), Command: g.Source, Ends: l.groupEnds(i),
 		}
+		if c := &g.CustomerReport; c.Known || g.Customer {
+			s.Customer = &message.Customer{Active: g.Customer, Since: g.CustomerSince, Wh: c.Wh, Count: c.Count}
+		}
 		limit, feedback := g.Limit, g.Feedback
 		for p, used := range configs.PhaseSet(c.Phases) {
 			if !used {

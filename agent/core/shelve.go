@@ -69,6 +69,7 @@ func (l *Loop) Ack(ctx context.Context, id, by string) (err error) {
 // conditionKinds are the conditions that are not a machine's.
 var conditionKinds = []string{
 	string(failsafe.NoStatement), string(failsafe.StateLost), actuatorUnreached, actuatorPermissive,
+	failsafe.ActuatorFailed, failsafe.ActuatorDrift, failsafe.BackupFailed,
 	failsafe.LocalControl, failsafe.CustomerOverride, inputUnreadable, "MAINS_FAIL", "BATTERY_LOW", "DOOR_OPEN", "INHIBIT",
 	failsafe.LockoutName, storeFailing, storeReplaced, alarmFlood, thermalLimit, firmCapacity, failsafe.Uncontrollable, certificateExpiring, certificateDue,
 }
@@ -160,6 +161,10 @@ func (a *alarms) expire(l *Loop, wall time.Time) {
 
 func (a *alarms) ack(l *Loop, id, by string) error {
 	way := wayOf(id)
+	if n := indexOf(a.active, id); n >= 0 && a.active[n].Kind == failsafe.ActuatorFailed {
+		a.ackActuator(l, n, by)
+		return nil
+	}
 	i, ok := l.ways[way]
 	if !ok {
 		return fmt.Errorf("acknowledge %s: there is no way %q", id, way)
@@ -174,6 +179,21 @@ func (a *alarms) ack(l *Loop, id, by string) error {
 	}
 	a.publish(l, way, l.Wall())
 	return nil
+}
+
+// ackActuator tells the engine that somebody has seen to a failed actuator. It
+// counts on it again, and the alarm ends, as soon as it obeys.
+func (a *alarms) ackActuator(l *Loop, n int, by string) {
+	x := &a.active[n]
+	x.Acked = by
+	id, wall := x.ID, l.Wall()
+	l.Log.Info("alarm acknowledged", "alarm", id, "by", by)
+	group := strings.TrimSuffix(strings.TrimPrefix(id, x.Way+"."), "."+x.Kind)
+	l.step(failsafe.Inputs{Acknowledged: []string{group}})
+	if a.holds(id) { // else its clear has said it
+		l.Outbox.Store(true, nil, a.kept(l))
+		a.publish(l, wayOf(id), wall)
+	}
 }
 
 // acknowledge carries out cmd/ack for an alarm that latches. It lifts no restriction, so who

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lvagent/agent/message"
+	"lvagent/configs"
 	"lvagent/failsafe"
 	"lvagent/meter"
 )
@@ -44,12 +45,19 @@ func (l *Loop) telemetry(c *message.Command, body *message.Telemetry) {
 	if !admitted {
 		return
 	}
-	var draws []failsafe.Draw
+	var in failsafe.Inputs
 	for _, g := range taken {
 		l.reports[g.Group] = reported{g, c.Issuer, l.Now()}
-		draws = append(draws, l.drawOf(&g))
+		in.Draws = append(in.Draws, l.drawOf(&g))
+		if o := g.Override; o != nil {
+			in.CustomerReports = append(in.CustomerReports, failsafe.CustomerReport{Group: g.Group, Active: o.Active, Since: o.Since, Wh: o.Wh})
+		}
 	}
-	l.step(failsafe.Inputs{Draws: draws})
+	l.dirty = l.dirty || len(in.CustomerReports) > 0
+	l.step(in)
+	for i := range taken {
+		l.confirm(&taken[i])
+	}
 }
 
 // drawOf is what a third party saw a group draw, by its own time where the clock
@@ -64,6 +72,26 @@ func (l *Loop) drawOf(g *message.GroupTelemetry) failsafe.Draw {
 		d.I[p], d.Quality[p] = g.Phase[p].I.Value, g.Phase[p].I.Quality
 	}
 	return d
+}
+
+// takeDraw takes what the meter of a group says. The engine hears of it with the
+// next step, at the latest in a second.
+func (l *Loop) takeDraw(r *meter.Reading) {
+	group, is := configs.GroupFeed(r.Way)
+	if !is {
+		return
+	}
+	i := slices.IndexFunc(l.draws, func(d failsafe.Draw) bool { return d.Group == group })
+	if i < 0 {
+		i = len(l.draws)
+		l.draws = append(l.draws, failsafe.Draw{Group: group})
+	}
+	d := &l.draws[i]
+	d.At = r.At
+	for p := range r.Phase {
+		ph := &r.Phase[p]
+		d.I[p], d.Quality[p] = ph.I.Value, ph.I.Quality
+	}
 }
 
 // Reported returns the latest that a third party said of a group, and how long

@@ -161,6 +161,20 @@ type GroupTelemetry struct {
 	T     time.Time // when it was measured
 	State ChargingState
 	Phase [meter.Phases]meter.PhaseReading
+	// Limit is what the operator holds the group to, per phase; Held says that it
+	// was said.
+	Limit meter.Milliamps
+	Held  bool
+	// Override is the customer's own, at the charge point; nil: nothing was said.
+	Override *CustomerOverride
+}
+
+// CustomerOverride says whether the customer has taken the charge points out of
+// the scheme, since when, and what was charged outside of it in all.
+type CustomerOverride struct {
+	Active bool
+	Since  time.Time // zero: not said
+	Wh     int64
 }
 
 // Supply is how a way is supplied.

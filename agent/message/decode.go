@@ -327,10 +327,37 @@ func (f *fields) telemetryCommand() Telemetry {
 		for p := range g.Phase {
 			o.phaseReading(meter.Phase(p).String(), &g.Phase[p])
 		}
+		if g.Held = o.has("limit_a"); g.Held {
+			g.Limit = meter.Milliamps(o.between("limit_a", 0, maxMilliamps))
+		}
+		g.Override = o.customerOverride("override")
 		f.adopt(o)
 		t.Groups = append(t.Groups, g)
 	}
 	return t
+}
+
+// customerOverride reads what a customer did at the charge point, where anything
+// is said of it.
+func (f *fields) customerOverride(key string) *CustomerOverride {
+	if !f.has(key) {
+		return nil
+	}
+	o, ok := f.nested(key)
+	if !ok {
+		return nil
+	}
+	var c CustomerOverride
+	v, _ := o.get("active", required)
+	if c.Active, ok = v.(bool); !ok {
+		o.wrong("active", "not true or false")
+	}
+	c.Since = o.instant("since", optional)
+	if o.has("kwh") {
+		c.Wh = o.between("kwh", 0, maxMilliwatts)
+	}
+	f.adopt(o)
+	return &c
 }
 
 // phaseReading reads what is measured on a phase, where anything is.

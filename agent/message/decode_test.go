@@ -67,13 +67,14 @@ func TestDecode(t *testing.T) {
 		{"resend by time", "resend", `{"id":"r1","issued":"2026-11-24T17:00:00Z","stream":"hh/W3","since":"2026-11-24T00:00:00Z","until":"2026-11-24T12:00:00Z"}`,
 			Resend{Stream: "hh/W3", Since: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}},
 		{"telemetry", "telemetry", `{` + headText + `,"groups":[{"group":"G1","t":"2026-11-24T16:59:00Z","state":"charging","L1":{"v":241.2,"i":12.5,"p":-2900,"q":null},"L2":null},` +
-			`{"group":"G2","t":"2026-11-24T16:59:00Z","state":"idle"}]}`, Telemetry{Groups: []GroupTelemetry{
+			`{"group":"G2","t":"2026-11-24T16:59:00Z","state":"idle","limit_a":16,"override":{"active":true,"since":"2026-11-24T16:00:00Z","kwh":3.25}}]}`, Telemetry{Groups: []GroupTelemetry{
 			{Group: "G1", T: time.Date(2026, 11, 24, 16, 59, 0, 0, time.UTC), State: Charging, Phase: [meter.Phases]meter.PhaseReading{{
 				V: meter.Sample[meter.Millivolts]{Value: 241_200, Quality: meter.Good},
 				I: meter.Sample[meter.Milliamps]{Value: 12_500, Quality: meter.Good},
 				P: meter.Sample[meter.Milliwatts]{Value: -2_900_000, Quality: meter.Good},
 			}}},
-			{Group: "G2", T: time.Date(2026, 11, 24, 16, 59, 0, 0, time.UTC), State: Idle},
+			{Group: "G2", T: time.Date(2026, 11, 24, 16, 59, 0, 0, time.UTC), State: Idle, Limit: 16_000, Held: true,
+				Override: &CustomerOverride{Active: true, Since: time.Date(2026, 11, 24, 16, 0, 0, 0, time.UTC), Wh: 3250}},
 		}}},
 		{"a way back-fed", "topology", `{` + headText + `,"way":"W3","state":"back-fed","for":"8h","by":"duty engineer","why":"joint"}`,
 			Topology{Way: "W3", State: BackFed, For: 8 * time.Hour, By: "duty engineer", Why: "joint"}},
@@ -205,6 +206,10 @@ func TestRejections(t *testing.T) {
 		{"telemetry of one group twice", "telemetry", []byte(`{` + headText + `,"groups":[` + telemetryText + `,` + telemetryText + `]}`), false, Invalid, "groups[1].group: G1 comes twice", "c-1"},
 		{"telemetry without a state", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, "idle", "off", 1) + `]}`), false, Invalid, `groups[0].state: "off" is none`, "c-1"},
 		{"telemetry without a time", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `"t"`, `"at"`, 1) + `]}`), false, Invalid, "groups[0].t: missing", "c-1"},
+		{"an override of nothing", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `"L1":{"i":7}`, `"override":{}`, 1) + `]}`), false, Invalid, "groups[0].override.active: missing", "c-1"},
+		{"an override that is a number", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `"L1":{"i":7}`, `"override":{"active":1}`, 1) + `]}`), false, Invalid, "groups[0].override.active: not true or false", "c-1"},
+		{"negative energy", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `"L1":{"i":7}`, `"override":{"active":true,"kwh":-1}`, 1) + `]}`), false, Invalid, "groups[0].override.kwh: -1", "c-1"},
+		{"a negative limit held", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `"L1":{"i":7}`, `"limit_a":-1`, 1) + `]}`), false, Invalid, "groups[0].limit_a: -1", "c-1"},
 		{"negative current", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, "7", "-7", 1) + `]}`), false, Invalid, "groups[0].L1.i: -7 is not a number from 0", "c-1"},
 		{"a phase that is a number", "telemetry", []byte(`{` + headText + `,"groups":[` + strings.Replace(telemetryText, `{"i":7}`, "7", 1) + `]}`), false, Invalid, "groups[0].L1: not an object", "c-1"},
 		{"no site file", "config", []byte(`{` + headText + `}`), false, Invalid, "site: exactly one of", "c-1"},

@@ -161,8 +161,12 @@ func TestGoldens(t *testing.T) {
 				Limit:    [meter.Phases]*Flow{{Import: milliamps(24_000), Export: milliamps(0)}},
 				Feedback: [meter.Phases]*Flow{{Import: milliamps(24_049)}},
 			},
-			{Group: "G2", Way: "W3", State: "UNKNOWN", Limit: [meter.Phases]*Flow{{}, {}, {}}, Command: "c1"},
+			{Group: "G2", Way: "W3", State: "UNKNOWN", Limit: [meter.Phases]*Flow{{}, {}, {}}, Command: "c1",
+				Customer: &Customer{Active: true, Since: start, Wh: 12_345, Count: 3}},
 		}),
+		"setpoint": AppendSetpoint(nil, agent, &Setpoint{
+			Group: "G1", Way: "W3", T: instant, Since: start, Lease: 5 * time.Minute, Phases: [meter.Phases]bool{true, false, true},
+			Limit: 16_000, Fallback: 6000, Deciding: "command", Command: "c1"}),
 		"health": AppendHealth(nil, agent, instant, []meter.HealthPoint{
 			{ID: "bus/tcp://10.0.0.7:502", State: meter.HealthOK, Since: start},
 			{ID: "meter/m3", State: meter.HealthFault, Code: "METER_OFFLINE", Detail: "no answer for 12 s", Since: instant},

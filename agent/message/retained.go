@@ -233,9 +233,31 @@ type GroupState struct {
 	Limit      [meter.Phases]*Flow // nil: the group is not on that phase
 	Feedback   [meter.Phases]*Flow
 	State      string
-	Deciding   string // the rule that decided
-	Command    string // id of the command or event behind it, or empty
-	Ends       string // what would end it
+	Deciding   string    // the rule that decided
+	Command    string    // id of the command or event behind it, or empty
+	Ends       string    // what would end it
+	Customer   *Customer // nil: nothing was ever said of one
+}
+
+// Customer is the customer's own override of a group, at the charge point.
+type Customer struct {
+	Active bool
+	Since  time.Time // zero: not said
+	Wh     int64     // charged outside the scheme, in all, as the operator says
+	Count  int       // of overrides
+}
+
+func (w *writer) customer(c *Customer) {
+	if c == nil {
+		w.null("customer")
+		return
+	}
+	w.open("customer")
+	w.flag("active", c.Active)
+	w.instant("since", c.Since)
+	w.decimal("kwh", c.Wh, full)
+	w.integer("count", int64(c.Count))
+	w.shut()
 }
 
 // Flow is a current each way. Nil is null: no limit, or not known.
@@ -258,6 +280,7 @@ func AppendGroups(dst []byte, agent string, t time.Time, groups []GroupState) []
 		w.known("deciding", g.Deciding)
 		w.known("command", g.Command)
 		w.known("ends", g.Ends)
+		w.customer(g.Customer)
 		w.shut()
 	}
 	w.shut()

@@ -189,7 +189,7 @@ func TestEachTopicHasASchema(t *testing.T) {
 	all := map[string]string{
 		topics.Status(): "status", topics.Meta(): "meta", topics.Selftest(): "selftest", topics.Failsafe(): "failsafe",
 		topics.Groups(): "groups", topics.Health(): "health", topics.Capacity(): "capacity", topics.Charging(): "ev", topics.AlarmState("W3"): "alarmstate",
-		topics.History(RecordStream("W3")): "rec", topics.Broadcast(): "cmd/heartbeat",
+		topics.History(RecordStream("W3")): "rec", topics.Setpoint("G1"): "setpoint", topics.Broadcast(): "cmd/heartbeat",
 		"up/hh/W3": "hh", "cmd/limit": "cmd/limit", "site7/up/hh/W3": "hh",
 	}
 	for stream, name := range map[string]string{

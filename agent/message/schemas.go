@@ -238,14 +238,21 @@ func failsafeSchema() node {
 	)
 }
 
-func groupsSchema() node {
+func flows() node {
 	flow := object(has("import", orNull(number()), "A; null: no limit, or not known"), has("export", orNull(number()), "A"))
-	flows := object(may("L1", flow, ""), may("L2", flow, ""), may("L3", flow, ""))
+	return object(may("L1", flow, ""), may("L2", flow, ""), may("L3", flow, ""))
+}
+
+func groupsSchema() node {
 	return kept(has("t", when(), "when"), has("groups", named(object(
-		aWay, has("limit", flows, "in force, per phase"), has("feedback", flows, "read back from the actuator"),
+		aWay, has("limit", flows(), "in force, per phase"), has("feedback", flows(), "read back from the actuator"),
 		has("state", known("UNKNOWN", "PENDING", "CONFIRMED", "MISMATCH_LOW", "MISMATCH_HIGH", "UNREACHED"), "of the actuator"),
 		has("deciding", orNull(text()), "the rule"), has("command", orNull(text()), "id of the command behind it, or the event"),
 		has("ends", orNull(text()), "what would end it"),
+		has("customer", orNull(object(
+			has("active", truth(), "the customer has taken it out of the scheme"), has("since", orNull(when()), ""),
+			has("kwh", number(), "charged outside the scheme, in all, as the operator says"), has("count", count(), "overrides so far"),
+		)), "the customer's own override; null: nothing was ever said of one"),
 	)), "by the group's id"))
 }
 
@@ -327,6 +334,11 @@ var schemas = []Schema{
 	{"health", []string{"up/health"}, true, "How each part of the agent does.", healthSchema()},
 	{"selftest", []string{"up/selftest"}, false, "The agent's message to itself.", kept(has("nonce", text(), ""), has("t", when(), ""))},
 
+	{"setpoint", []string{"up/setpoint/+"}, true, "What a charge-point operator is to hold a group to, and until when.", kept(
+		has("group", id(), ""), aWay, has("t", when(), "when it was sent"), has("since", when(), "when the limit came to be"),
+		has("limit", flows(), "per phase"), has("valid_until", when(), "after that the fallback holds"),
+		has("valid_s", number(), "s from t: for who has another clock"), has("fallback", flows(), "per phase, when nothing newer came"),
+		has("deciding", orNull(text()), "the rule"), has("command", orNull(text()), "id of the command behind it"))},
 	{"cmd/heartbeat", []string{"cmd/heartbeat"}, false, "The centre is alive; every 30 s, never retained.",
 		object(append(ordered(false)[1:], may("issued", orNull(when()), "not read"))...)},
 	{"cmd/limit", []string{"cmd/limit"}, false, "Less charging on a target, or the statement that there is no limit.", limitSchema()},
@@ -365,7 +377,12 @@ var schemas = []Schema{
 var telemetryGroup = object(
 	has("group", id(), ""), has("t", when(), "when it was measured"),
 	has("state", one(string(Idle), string(Plugged), string(Charging), string(Faulted), string(NotStated)), ""),
-	may("L1", measurement(), ""), may("L2", measurement(), ""), may("L3", measurement(), ""))
+	may("L1", measurement(), ""), may("L2", measurement(), ""), may("L3", measurement(), ""),
+	may("limit_a", orNull(node{kind: "number", limits: &limits{0, maxMilliamps / 1000}}), "A per phase that the operator holds it to: confirms a setpoint"),
+	may("override", orNull(object(
+		has("active", truth(), "the customer has taken it out of the scheme"), may("since", orNull(when()), ""),
+		may("kwh", orNull(node{kind: "number", limits: &limits{0, maxMilliwatts / 1000}}), "charged outside the scheme, in all"),
+	)), "the customer's own, at the charge point"))
 
 func measurement() node {
 	between := func(least, most int64) node {

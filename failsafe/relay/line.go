@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strconv"
 	"strings"
@@ -95,10 +96,6 @@ func (l *Line) Apply(limit meter.Milliamps) (meter.Milliamps, error) {
 	want := closed(limit, l.rating)
 	got, err := l.drive(want)
 	if err != nil {
-		if errors.Is(err, syscall.ENODEV) && l.fd != 0 {
-			// The chip was unplugged: this handle is dead for good.
-			err = errors.Join(err, l.release())
-		}
 		return 0, fmt.Errorf("drive line %s %s: %w", l.at, level(want), err)
 	}
 	return through(got, l.rating), nil
@@ -106,6 +103,15 @@ func (l *Line) Apply(limit meter.Milliamps) (meter.Milliamps, error) {
 
 // drive sets the line and reads it back.
 func (l *Line) drive(high bool) (got bool, err error) {
+	got, err = l.setAndRead(high)
+	if errors.Is(err, syscall.ENODEV) && l.fd != 0 {
+		// The chip was unplugged: this handle is dead for good.
+		err = errors.Join(err, l.release())
+	}
+	return got, err
+}
+
+func (l *Line) setAndRead(high bool) (got bool, err error) {
 	if l.fd == 0 {
 		err = l.request(high)
 	} else {
@@ -273,10 +279,10 @@ func (l *Line) find(chip int) (uint32, error) {
 	return found, nil
 }
 
-// Lines are the lines that one goroutine owns. They can stand where a bus has
+// Lines are the lines and pulses that one goroutine owns. They can stand where a bus has
 // its link: there is nothing to connect, for each line is asked for when it is
 // first driven.
-type Lines []*Line
+type Lines []io.Closer
 
 // Open does nothing.
 func (Lines) Open() error { return nil }

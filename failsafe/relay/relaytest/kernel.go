@@ -87,6 +87,7 @@ type pin struct {
 	rest, keeps    bool
 	stuck          *bool
 	trace          []bool
+	edge           func() // at each change of level; may be nil
 }
 
 // NewKernel returns a kernel without chips.
@@ -325,6 +326,9 @@ func (p *pin) level() bool {
 func (p *pin) note() {
 	if now := p.level(); now != p.trace[len(p.trace)-1] {
 		p.trace = append(p.trace, now)
+		if p.edge != nil {
+			p.edge()
+		}
 	}
 }
 
