@@ -17,7 +17,7 @@ import (
 )
 
 // period is short, for a quick test, and long beside a loopback.
-const period = 200 * time.Millisecond
+const period = 500 * time.Millisecond
 
 // wired is a bus on real sockets with what it said.
 type wired struct {
@@ -150,7 +150,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{metertest.Fault{Kind: metertest.Drop}, meter.NoAnswer, "METER_OFFLINE", true},
 		{metertest.Fault{Kind: metertest.Mute}, meter.NoAnswer, "METER_OFFLINE", false},
-		{metertest.Fault{Kind: metertest.Late, Delay: 120 * time.Millisecond}, frame, "METER_OFFLINE METER_BAD_FRAME", false},
+		{metertest.Fault{Kind: metertest.Late, Delay: 350 * time.Millisecond}, frame, "METER_OFFLINE METER_BAD_FRAME", false},
 		{metertest.Fault{Kind: metertest.Exceptional, Code: 1}, meter.Exception, "METER_EXCEPTION", false},
 		{metertest.Fault{Kind: metertest.Exceptional, Code: 2}, meter.Exception, "METER_EXCEPTION", false},
 		{metertest.Fault{Kind: metertest.Exceptional, Code: 4}, meter.Exception, "METER_EXCEPTION", false},
@@ -281,14 +281,14 @@ func shares(t *testing.T, kind string) (modbus.Bus, func(uint8) *metertest.Unit)
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { l.Close() })
-		return modbus.Bus{URL: l.URL(), Timeout: 60 * time.Millisecond, Baud: 115200, Longest: 32}, l.Unit
+		return modbus.Bus{URL: l.URL(), Timeout: 200 * time.Millisecond, Baud: 115200, Longest: 32}, l.Unit
 	}
 	s, err := metertest.Listen("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return modbus.Bus{URL: s.URL(), Timeout: 80 * time.Millisecond}, s.Unit
+	return modbus.Bus{URL: s.URL(), Timeout: 250 * time.Millisecond}, s.Unit
 }
 
 // A meter that repeats itself under load is suspect after 60 readings, over a
