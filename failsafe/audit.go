@@ -19,8 +19,8 @@ type AuditHead struct {
 // DecisionKind says what a decision is about.
 type DecisionKind string
 
-// Kinds of decision. A step makes the first five; the others are what people say
-// of the site, and the agent's own life.
+// Kinds of decision. A step makes the first five; the others sum up, are what
+// people say of the site, or the agent's own life.
 const (
 	DecidedSetpoint   DecisionKind = "setpoint"
 	DecidedTransition DecisionKind = "transition"
@@ -30,6 +30,7 @@ const (
 	DecidedTopology   DecisionKind = "topology" // how a way is supplied
 	DecidedSetting    DecisionKind = "setting"  // of a meter
 	DecidedConfig     DecisionKind = "config"   // a site file on trial, and how that ended
+	DecidedRamp       DecisionKind = "ramp"     // steps of a ramp behind its first, together
 	DecidedStart      DecisionKind = "start"
 	DecidedStop       DecisionKind = "stop"
 	DecidedCustomer   DecisionKind = "customer" // took a group out of the scheme, or brought it back
@@ -61,8 +62,12 @@ type Decision struct {
 	Candidates []Candidate `json:"candidates,omitempty"`
 	Loads      []Snapshot  `json:"loads,omitempty"`
 	Ranks      []Rank      `json:"ranks,omitempty"` // who gives first, where a feeder is shared out
-	Count      int         `json:"count,omitempty"` // of equal refusals
+	Ramp       *Ramp       `json:"ramp,omitempty"`  // how the limit goes on from here
+	Count      int         `json:"count,omitempty"` // of equal refusals, or of a ramp's steps
 	Omitted    int         `json:"omitted,omitempty"`
+
+	Span  int64  `json:"span_ms,omitempty"`      // of a ramp's steps
+	Steps string `json:"steps_sha256,omitempty"` // over the decisions that they were
 
 	LostFrom uint64 `json:"lost_from,omitempty"` // of a break: numbers that were given and are not stored
 	LostTo   uint64 `json:"lost_to,omitempty"`
@@ -150,6 +155,7 @@ func (e *Engine) Decisions(before, after State, in Inputs, set []Setpoint, ev Ev
 			Kind: DecidedSetpoint, Way: e.cfg.Groups[g].Way, Group: s.Group, Rule: string(gs.Rule), Source: clip(gs.Source),
 			FromLimit: &before.Groups[g].Limit, ToLimit: &s.Limit,
 		}
+		d.Ramp = r.law(g)
 		r.candidates(&d, g)
 		r.snapshot(&d, e.cfg.Groups[g].Phases)
 		if gs.Rule == RuleProtection || before.Groups[g].Rule == RuleProtection {

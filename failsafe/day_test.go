@@ -29,6 +29,9 @@ type dayPlan struct {
 	fed   bool // from 18:30 to 20:30 the way is fed from its other end: its meter shows nothing
 	blip  bool // the link is gone for two minutes at 20:00
 	timed bool // the timers of a real site
+
+	from, to time.Duration // while the centre is silent
+	watch    func(Watched)
 }
 
 // dayResult is what such a day came to.
@@ -70,6 +73,24 @@ func (c *clouds) next(dice *rand.Rand) float64 {
 	return c.through
 }
 
+// Watched is a step of such a day.
+type Watched struct {
+	Engine        *Engine
+	Config        Config
+	Before, After State
+	In            Inputs
+	Now           time.Duration
+	Wall          time.Time
+	Set           []Setpoint
+	Events        Events
+}
+
+// Day plays such a day for tests of other packages: with setpoints or contacts,
+// the groups' own current measured or not, the centre silent for a while.
+func Day(tb testing.TB, seed uint64, contacts, blind bool, from, to time.Duration, watch func(Watched)) {
+	runDay(tb, dayPlan{seed: seed, latency: 10 * s, contacts: contacts, blind: blind, from: from, to: to, watch: watch})
+}
+
 type car struct {
 	arrives time.Duration
 	need    float64 // A x h
@@ -82,6 +103,9 @@ func runDay(tb testing.TB, p dayPlan) dayResult {
 	cfg := testConfig()
 	cfg.Seed[0] = byte(p.seed)
 	cfg.Timers.RestorePeriod = 0
+	if p.to > 0 {
+		cfg.Timers.RestorePeriod, cfg.Timers.EntrySpread = 10*m, 5*m
+	}
 	if p.timed {
 		cfg.Timers = DefaultTimers()
 	}
@@ -248,7 +272,13 @@ func runDay(tb testing.TB, p dayPlan) dayResult {
 			in.Limits = []LimitCommand{{ID: "none", Hash: "none", Issuer: "scada-1", Epoch: 1, Seq: seq, Class: Network,
 				Expires: epoch.Add(now + m), Target: Target{Way: "W1"}, Amount: Amount{Unit: None}}}
 		}
-		if now%(30*s) == 0 && !(p.blip && now >= silent && now < heard) {
+		gone := now >= p.from && now < p.to
+		if now%(10*m) == 0 && p.to > 0 && !gone {
+			seq++
+			in.Limits = []LimitCommand{{ID: fmt.Sprint("c", seq), Issuer: "scada-1", Epoch: 1, Seq: seq, Hash: "h", Class: Network,
+				Expires: epoch.Add(now + m), Target: Target{Way: "W1"}, Relative: true, Amount: Amount{Unit: None}}}
+		}
+		if now%(30*s) == 0 && !gone && !(p.blip && now >= silent && now < heard) {
 			seq++
 			in.Heartbeats = []Heartbeat{{Issuer: "scada-1", Epoch: 1, Seq: seq}}
 		}
@@ -271,7 +301,12 @@ func runDay(tb testing.TB, p dayPlan) dayResult {
 			in.Feedback = append(in.Feedback, Feedback{Group: cfg.Groups[g].ID, Told: limits[g], Limit: limits[g], OK: true})
 		}
 		var set []Setpoint
-		st, set, _, _ = e.Step(st, in, now, epoch.Add(now))
+		was := st
+		var ev Events
+		st, set, ev, _ = e.Step(st, in, now, epoch.Add(now))
+		if p.watch != nil {
+			p.watch(Watched{e, cfg, was, st, in, now, epoch.Add(now), set, ev})
+		}
 		for _, sp := range set {
 			g := e.group(sp.Group)
 			limit := sp.Limit

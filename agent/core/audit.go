@@ -26,6 +26,7 @@ const (
 type auditor struct {
 	frame    audit.Frame
 	refusals []refusalCount
+	ramps    audit.Ramps
 }
 
 // refusalCount counts refusals that equal one which was recorded.
@@ -89,8 +90,13 @@ func (l *Loop) recordStep(before failsafe.State, in failsafe.Inputs, set []fails
 	all = slices.DeleteFunc(all, func(d failsafe.Decision) bool {
 		return d.Kind == failsafe.DecidedRefusal && !l.audit.first(d.Command, d.Rule, d.Source, now)
 	})
-	l.record(all, now, wall)
-	return len(all) > 0
+	decided := len(all) > 0
+	summed, err := l.audit.ramps.Add(all, now)
+	if err != nil {
+		l.Log.Error("steps of a ramp not recorded", "err", err)
+	}
+	l.record(summed, now, wall)
+	return decided
 }
 
 // recordRefusal records a refusal that was not the engine's.

@@ -132,7 +132,7 @@ func (l *Loop) stop() {
 	state, rest := l.Engine.Stop(l.State, l.Now(), l.Wall())
 	l.State = state
 	l.tickAudit(l.Now(), l.Wall(), true)
-	l.record([]failsafe.Decision{failsafe.InForce(failsafe.DecidedStop, l.State, rest)}, l.Now(), l.Wall())
+	l.record(append(l.audit.ramps.Rest(), failsafe.InForce(failsafe.DecidedStop, l.State, rest)), l.Now(), l.Wall())
 	for i, s := range rest {
 		o := &l.outputs[i]
 		o.want, o.after, o.again = min(s.Limit, o.want), 0, 0
