@@ -23,19 +23,19 @@ const module = "lvagent/"
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
-	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/trial", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "meter/modbus"},
-	"agent/audit":              {"failsafe"},
+	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/tape", "agent/trial", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/journal", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
+	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/replay", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "failsafe/journal", "meter/modbus"},
+	"agent/audit":              {"failsafe", "meter"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
 	"agent/survey":             {"configs", "meter", "meter/modbus"},
 	"agent/clock":              {"meter"},
-	"agent/core":               {"agent/audit", "agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
+	"agent/core":               {"agent/audit", "agent/clock", "agent/message", "agent/outbox", "agent/uplink", "configs", "failsafe", "failsafe/journal", "meter", "meter/alarm", "meter/ev", "meter/loading", "meter/pq", "meter/window", "meter/wiring"},
 	"agent/message":            {"meter"},
 	"agent/message/schematest": {"agent/message"},
 	"agent/ledger":             {"agent/message"},
 	"agent/outbox":             {"agent/ledger", "agent/message", "agent/uplink", "buffer", "configs"},
-	"agent/recorder":           {"agent/message", "meter", "meter/flight"},
+	"agent/recorder":           {"agent/message", "agent/ring", "meter", "meter/flight"},
 	"agent/metrics":            {},
 	"agent/page":               {"agent/socket"},
 	"agent/points":             {"dnp3", "failsafe", "meter"},
@@ -57,6 +57,10 @@ var below = map[string][]string{
 	"failsafe":                 {"meter"},
 	"failsafe/relay/relaytest": {"failsafe/relay", "meter"},
 	"failsafe/relay":           {"failsafe", "meter"},
+	"failsafe/journal":         {"failsafe", "meter"},
+	"agent/replay":             {"agent/audit", "failsafe", "failsafe/journal"},
+	"agent/ring":               {},
+	"agent/tape":               {"agent/ring", "failsafe", "failsafe/journal", "meter"},
 	"hwtest":                   {"agent/message", "dnp3/dnp3test", "hwtest/bench", "meter"},
 	"hwtest/cost":              {"agent/message", "buffer", "hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
@@ -80,7 +84,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring"}
+var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring", "agent/replay", "failsafe/journal"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 
