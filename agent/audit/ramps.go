@@ -23,19 +23,24 @@ const rampSpan = 10 * time.Minute
 // were these.
 //
 // It is a function of what it was given: computed again, it says the same.
-type Ramps struct{ open []ramp }
+type Ramps struct {
+	Open []Ramp `json:"open,omitempty"`
+}
 
-// ramp is a group's run of steps by one rule in one direction.
-type ramp struct {
-	group, way string
-	rule       string
-	up         bool
-	began      time.Duration
-	from, to   meter.Milliamps // of the steps that wait
-	first      time.Duration
-	last       time.Duration
-	count      int
-	hash       [sha256.Size]byte
+// Ramp is a group's run of steps by one rule in one direction, as far as it was
+// not summed up yet.
+type Ramp struct {
+	Group string          `json:"group"`
+	Way   string          `json:"way"`
+	Rule  string          `json:"rule"`
+	Up    bool            `json:"up"`
+	Began time.Duration   `json:"began"`
+	From  meter.Milliamps `json:"from"`
+	To    meter.Milliamps `json:"to"`
+	First time.Duration   `json:"first"`
+	Last  time.Duration   `json:"last"`
+	Count int             `json:"count"`
+	Hash  []byte          `json:"hash"`
 }
 
 // Add takes what was decided at now, and returns what is to be recorded. It
@@ -49,20 +54,20 @@ func (r *Ramps) Add(decisions []failsafe.Decision, now time.Duration) (all []fai
 			continue
 		}
 		rule, up := failsafe.Rule(d.Rule), *d.ToLimit > *d.FromLimit
-		at := slices.IndexFunc(r.open, func(o ramp) bool { return o.group == d.Group })
-		if at >= 0 && r.open[at].rule == d.Rule && r.open[at].up == up {
-			if err = r.open[at].step(d, now); err != nil {
+		at := slices.IndexFunc(r.Open, func(o Ramp) bool { return o.Group == d.Group })
+		if at >= 0 && r.Open[at].Rule == d.Rule && r.Open[at].Up == up {
+			if err = r.Open[at].step(d, now); err != nil {
 				return all, err
 			}
 			continue
 		}
 		if at >= 0 {
-			all = r.open[at].sumUp(all)
-			r.open = slices.Delete(r.open, at, at+1)
+			all = r.Open[at].sumUp(all)
+			r.Open = slices.Delete(r.Open, at, at+1)
 		}
 		all = append(all, *d)
 		if rule.Ramps() {
-			r.open = append(r.open, ramp{group: d.Group, way: d.Way, rule: d.Rule, up: up, began: now})
+			r.Open = append(r.Open, Ramp{Group: d.Group, Way: d.Way, Rule: d.Rule, Up: up, Began: now})
 		}
 	}
 	return all, nil
@@ -70,10 +75,10 @@ func (r *Ramps) Add(decisions []failsafe.Decision, now time.Duration) (all []fai
 
 // due sums up the ramps that have gone on for long enough.
 func (r *Ramps) due(now time.Duration) (all []failsafe.Decision) {
-	for i := 0; i < len(r.open); i++ {
-		if now-r.open[i].began >= rampSpan {
-			all = r.open[i].sumUp(all)
-			r.open = slices.Delete(r.open, i, i+1)
+	for i := 0; i < len(r.Open); i++ {
+		if now-r.Open[i].Began >= rampSpan {
+			all = r.Open[i].sumUp(all)
+			r.Open = slices.Delete(r.Open, i, i+1)
 			i--
 		}
 	}
@@ -82,37 +87,38 @@ func (r *Ramps) due(now time.Duration) (all []failsafe.Decision) {
 
 // Rest sums up what waits, at the end of a run.
 func (r *Ramps) Rest() (all []failsafe.Decision) {
-	for i := range r.open {
-		all = r.open[i].sumUp(all)
+	for i := range r.Open {
+		all = r.Open[i].sumUp(all)
 	}
-	r.open = nil
+	r.Open = nil
 	return all
 }
 
-func (o *ramp) step(d *failsafe.Decision, now time.Duration) error {
+func (o *Ramp) step(d *failsafe.Decision, now time.Duration) error {
 	text, err := json.Marshal(d)
 	if err == nil {
 		text, err = Canonical(text)
 	}
 	if err != nil {
-		return fmt.Errorf("sum up a step of group %s: %w", o.group, err)
+		return fmt.Errorf("sum up a step of group %s: %w", o.Group, err)
 	}
-	if o.count == 0 {
-		o.from, o.first = *d.FromLimit, now
+	if o.Count == 0 {
+		o.From, o.First = *d.FromLimit, now
 	}
-	o.to, o.last = *d.ToLimit, now
-	o.count++
-	o.hash = sha256.Sum256(append(o.hash[:], text...))
+	o.To, o.Last = *d.ToLimit, now
+	o.Count++
+	sum := sha256.Sum256(append(o.Hash, text...))
+	o.Hash = sum[:]
 	return nil
 }
 
-func (o *ramp) sumUp(all []failsafe.Decision) []failsafe.Decision {
-	if o.count == 0 {
+func (o *Ramp) sumUp(all []failsafe.Decision) []failsafe.Decision {
+	if o.Count == 0 {
 		return all
 	}
-	from, to := o.from, o.to
+	from, to := o.From, o.To
 	return append(all, failsafe.Decision{
-		Kind: failsafe.DecidedRamp, Way: o.way, Group: o.group, Rule: o.rule, FromLimit: &from, ToLimit: &to,
-		Count: o.count, Span: (o.last - o.first).Milliseconds(), Steps: hex.EncodeToString(o.hash[:]),
+		Kind: failsafe.DecidedRamp, Way: o.Way, Group: o.Group, Rule: o.Rule, FromLimit: &from, ToLimit: &to,
+		Count: o.Count, Span: (o.Last - o.First).Milliseconds(), Steps: hex.EncodeToString(o.Hash),
 	})
 }

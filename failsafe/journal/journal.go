@@ -73,7 +73,9 @@ type Key struct {
 	Engine failsafe.Config `json:"engine"`
 	Place  string          `json:"place"` // name of Engine.Place
 	State  failsafe.State  `json:"state"`
-	Start  *Start          `json:"start,omitempty"` // of the first key of a run
+	// Ramps is what waits to be summed up in the audit chain (agent/audit).
+	Ramps json.RawMessage `json:"ramps,omitempty"`
+	Start *Start          `json:"start,omitempty"` // of the first key of a run
 }
 
 // Start is what a run went on from.
@@ -103,7 +105,7 @@ func AppendKey(dst []byte, k *Key) ([]byte, error) {
 	if err != nil {
 		return dst, fmt.Errorf("write key of the journal: %w", err)
 	}
-	return seal(dst, KeyBlock, body)
+	return Seal(dst, KeyBlock, body)
 }
 
 // ReadKey reads the contents of a key.
@@ -149,6 +151,12 @@ func (k *Key) check() error {
 			}
 		}
 	}
+	t := &k.Engine.Timers
+	for _, d := range []time.Duration{t.Stable, t.StableMost, t.HeartbeatPeriod, t.HeartbeatTimeout} {
+		if d <= 0 || d > 1000*time.Hour {
+			return fmt.Errorf("a timer of %v", d)
+		}
+	}
 	// A state fits the configuration as New makes it: its lists run in parallel.
 	like := failsafe.NewEngine(k.Engine).New(0, time.Time{}, false)
 	if len(k.State.Ways) != len(like.Ways) || len(k.State.Groups) != len(like.Groups) || len(k.State.Constraints) != len(like.Constraints) {
@@ -192,10 +200,10 @@ func known(cfg *failsafe.Config, groups []string) error {
 }
 
 // AppendRecord appends a record of the audit chain as a block.
-func AppendRecord(dst, record []byte) ([]byte, error) { return seal(dst, RecordBlock, record) }
+func AppendRecord(dst, record []byte) ([]byte, error) { return Seal(dst, RecordBlock, record) }
 
-// seal appends a block.
-func seal(dst []byte, kind Kind, body []byte) ([]byte, error) {
+// Seal appends a block of what was made elsewhere.
+func Seal(dst []byte, kind Kind, body []byte) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, magic...)
 	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, byte(kind))

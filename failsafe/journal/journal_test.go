@@ -80,10 +80,10 @@ func TestStepsRoundTrip(t *testing.T) {
 			}
 			steps = append(steps, s)
 			if n++; rapid.IntRange(0, 3).Draw(rt, "block") == 0 {
-				text = seal(rt, w, text)
+				text = sealed(rt, w, text)
 			}
 		}
-		text = seal(rt, w, text)
+		text = sealed(rt, w, text)
 		got := read(rt, text, []string{"G1", "G2"})
 		if a, b := asText(rt, got), asText(rt, steps); a != b {
 			rt.Fatalf("read %s\nwrote %s", a, b)
@@ -91,7 +91,7 @@ func TestStepsRoundTrip(t *testing.T) {
 	})
 }
 
-func seal(t rapid.TB, w *journal.Writer, text []byte) []byte {
+func sealed(t rapid.TB, w *journal.Writer, text []byte) []byte {
 	text, err := w.AppendTo(text)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestAlteredOctetsAreSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	whole := seal(t, w, nil)
+	whole := sealed(t, w, nil)
 	for i := range whole {
 		for bit := range 8 {
 			altered := bytes.Clone(whole)
@@ -248,7 +248,7 @@ func TestSteadyStepsAreSmall(t *testing.T) {
 	for range 3600 {
 		add()
 	}
-	text := seal(t, w, nil)
+	text := sealed(t, w, nil)
 	if per := len(text) / 3600; per > 64 {
 		t.Errorf("%d octets a second", per)
 	}

@@ -195,7 +195,7 @@ func (w *Writer) AppendTo(dst []byte) ([]byte, error) {
 		return dst, nil
 	}
 	w.steps = 0
-	return seal(dst, StepsBlock, w.body)
+	return Seal(dst, StepsBlock, w.body)
 }
 
 func clockByte(in *failsafe.Inputs) byte {
