@@ -33,10 +33,12 @@ import (
 	"lvagent/agent/recorder"
 	"lvagent/agent/socket"
 	"lvagent/agent/statefile"
+	"lvagent/agent/tape"
 	"lvagent/agent/trial"
 	"lvagent/agent/uplink"
 	"lvagent/configs"
 	"lvagent/failsafe"
+	"lvagent/failsafe/journal"
 	"lvagent/failsafe/relay"
 	"lvagent/meter"
 )
@@ -72,6 +74,7 @@ type Agent struct {
 
 	trial  *trial.Bench // of the site file; nil: nobody keeps one
 	orders chan core.SiteFileOrder
+	tape   *tape.Tape // nil: the same
 }
 
 // Options are what an agent is given besides its site.
@@ -104,9 +107,11 @@ func New(site *Site, o Options) (*Agent, error) {
 	if err != nil {
 		a.log.Error("device seed not kept; this run has one of its own", "err", err)
 	}
-	engine := failsafe.NewEngine(cfg.Engine(seed))
+	setup := cfg.Engine(statefile.Derive(seed, "failsafe engine"))
+	engine := failsafe.NewEngine(setup)
 	clk := clock.New(clock.Config{Source: cfg.Clock.Source, Holdover: cfg.Clock.Holdover, Now: a.now, Wall: a.wall})
-	file, state := a.resume(engine, clk)
+	file, start := a.resume(clk)
+	state := start.State(engine)
 
 	boot := make([]byte, 8)
 	if _, err := rand.Read(boot); err != nil {
@@ -137,7 +142,8 @@ func New(site *Site, o Options) (*Agent, error) {
 		options.SiteFile = a.takeSiteFile
 	}
 	a.recorded(&options)
-	station, err := a.buildOutstation(cfg.Engine(seed))
+	a.journaled(&options, setup, start)
+	station, err := a.buildOutstation(setup)
 	if err != nil {
 		return nil, err
 	}
@@ -152,14 +158,16 @@ func New(site *Site, o Options) (*Agent, error) {
 // now is the time since the agent's start; it never jumps.
 func (a *Agent) now() time.Duration { return time.Since(a.started) }
 
-// resume reads the stored failsafe state. One that can't be used is said to be
-// lost: every group then starts at its failsafe limit, with an alarm.
-func (a *Agent) resume(engine *failsafe.Engine, clk *clock.Source) (*statefile.File, failsafe.State) {
+// resume reads the stored failsafe state that the run goes on from. One that
+// can't be used is said to be lost: every group then starts at its failsafe limit,
+// with an alarm.
+func (a *Agent) resume(clk *clock.Source) (*statefile.File, *journal.Start) {
 	cfg := a.site.Config
 	file, stored, broken, err := statefile.Open(filepath.Join(cfg.Buffer.Path, "failsafe"))
 	if err != nil {
 		a.log.Error("failsafe state not read", "err", err)
 	}
+	s := &journal.Start{Now: a.now().Truncate(time.Millisecond), Host: hostRun()}
 	for _, body := range stored {
 		old, err := failsafe.Decode(body, cfg.Site.ID)
 		if err != nil {
@@ -168,16 +176,15 @@ func (a *Agent) resume(engine *failsafe.Engine, clk *clock.Source) (*statefile.F
 			continue
 		}
 		clk.SetFloor(old.Floor) // before anybody believes the clock
-		state := engine.Resume(old, a.now(), a.wall(), clk.State().Clock)
-		state.Lost = state.Lost || broken
-		state = onHost(engine, state, old, hostRun(), a.log)
-		a.floor = old.Floor
-		a.log.Info("failsafe state resumed", "stored", old.Wall, "planned", old.Stopped, "limits", len(state.Commands))
-		return file, state
+		s.Old, a.floor = &old, old.Floor
+		a.log.Info("failsafe state resumed", "stored", old.Wall, "planned", old.Stopped, "limits", len(old.Commands))
+		if s.PowerLost() {
+			a.log.Warn("machine was started anew without a stop in order; groups wait as after a loss of supply", "stored", old.Wall)
+		}
+		break
 	}
-	state := engine.New(a.now(), a.wall(), broken)
-	state.Host = hostRun()
-	return file, state
+	s.Lost, s.Wall, s.Clock = broken, a.wall().UTC().Truncate(time.Millisecond), clk.State().Clock
+	return file, s
 }
 
 // expires is the end of the certificate's life; zero where there is none.
@@ -297,6 +304,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.trial != nil {
 		files = start("site file", a.serveSiteFile)
 	}
+	var steps *part
+	if a.tape != nil {
+		steps = start("journal", a.tape.Run)
+	}
 	if a.station != nil {
 		masters = start("DNP3 outstation", a.station.Run)
 	}
@@ -344,6 +355,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.recorder != nil {
 		err = errors.Join(err, fetches.stop(), records.stop())
+	}
+	if a.tape != nil {
+		err = errors.Join(err, steps.stop())
 	}
 	err = errors.Join(err, save.stop())
 	if edge != nil {

@@ -1,11 +1,11 @@
 package agent
 
 import (
-	"log/slog"
 	"testing"
 	"time"
 
 	"lvagent/failsafe"
+	"lvagent/failsafe/journal"
 	"lvagent/meter"
 )
 
@@ -32,7 +32,7 @@ func TestAMachineThatWasStartedAnew(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			old := engine.New(0, now, false)
 			old.Host, old.Stopped = tt.before, tt.stopped
-			state := onHost(engine, engine.Resume(old, 0, now, meter.Synced), old, tt.host, slog.New(slog.DiscardHandler))
+			state := (&journal.Start{Old: &old, Wall: now, Clock: meter.Synced, Host: tt.host}).State(engine)
 			if waits := state.Groups[0].Restart.Event != ""; waits != tt.waits || state.Host != tt.host {
 				t.Errorf("waits %v on %q, want %v on %q", waits, state.Host, tt.waits, tt.host)
 			}

@@ -63,7 +63,7 @@ type Wear struct {
 const wearAfter = 10 * time.Minute
 
 func (a *Agent) wear() Wear {
-	w := Wear{Octets: a.box.Written() + a.saver.Written(), Endurance: a.site.Config.Buffer.Endurance}
+	w := Wear{Octets: a.box.Written() + a.saver.Written() + a.tapeWritten(), Endurance: a.site.Config.Buffer.Endurance}
 	if up := a.now(); up >= wearAfter {
 		day := float64(w.Octets) / up.Hours() * 24
 		w.PerDay = &day

@@ -125,6 +125,8 @@ func (c *Config) validateAlarms(s *Source) {
 	s.spanOf("recorder.after", r.After, time.Second, time.Hour)
 	s.spanOf("recorder.every", r.Every, 100*time.Millisecond, time.Minute)
 	s.between("ev.min_customers", c.EV.MinCustomers, max(5, r.Few), 100_000)
+	s.between("journal.max_mb", c.Journal.MaxMB, 1, 4096)
+	s.spanOf("journal.keep", c.Journal.Keep, time.Hour, 365*24*time.Hour)
 	s.between("live.per_second", c.Live.PerSecond, 1, 1000)
 	s.between("live.burst", c.Live.Burst, 1, 100_000)
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Defaults bool     `mapstructure:"default_thresholds" doc:"Whether the thresholds that every site should have are there without being written; see docs/alarms.md. An entry of alarms for the same way, phase, quantity and kind replaces one."`
 	Nuisance Nuisance `mapstructure:"nuisance" doc:"When alarms come too often, one by one or all together."`
 	Recorder Recorder `mapstructure:"recorder" doc:"The flight recorder: every reading from around alarms, kept for somebody who asks later."`
+	Journal  Journal  `mapstructure:"journal" doc:"Everything that the failsafe engine was told, kept so that lvagent replay can compute each decision again."`
 	Live     Live     `mapstructure:"live" doc:"Real-time readings while an alarm stands."`
 	Health   Health   `mapstructure:"health" doc:"When a part that is not well becomes an alarm."`
 	Groups   []Group  `mapstructure:"groups" doc:"Charging groups: what one output limits."`
@@ -185,6 +186,13 @@ type Recorder struct {
 type EV struct {
 	Enabled      bool `mapstructure:"enabled" doc:"Whether anything of it is computed and published on up/ev."`
 	MinCustomers int  `mapstructure:"min_customers" doc:"Nothing is computed of a way with fewer customers, or with no number given: when somebody's car comes home is personal data. At least 5, and recorder.few_customers."`
+}
+
+// Journal is how what the failsafe engine was told is kept.
+type Journal struct {
+	Enabled bool          `mapstructure:"enabled" doc:"Whether there is one."`
+	MaxMB   int           `mapstructure:"max_mb" doc:"Most that it may take on disk, in MB; some 4 MB a day with five ways."`
+	Keep    time.Duration `mapstructure:"keep" doc:"Age at which it is deleted."`
 }
 
 // Live is what is published in real time while an alarm stands.
@@ -395,6 +403,7 @@ func Default() Config {
 		Nuisance: Nuisance{ChatterRaises: 3, ChatterWithin: time.Minute, ChatterStable: 5 * time.Minute, FloodRaises: 10, FloodWithin: 10 * time.Minute},
 		Recorder: Recorder{Enabled: true, MaxMB: 32, Keep: 28 * 24 * time.Hour, Few: 5, KeepFew: 24 * time.Hour, After: 5 * time.Minute, Every: time.Second},
 		EV:       EV{MinCustomers: 10},
+		Journal:  Journal{Enabled: true, MaxMB: 64, Keep: 14 * 24 * time.Hour},
 		Live:     Live{Heartbeat: 10 * time.Second, Before: time.Minute, Tail: time.Minute, Gap: time.Second, PerSecond: 10, Burst: 600},
 	}
 }

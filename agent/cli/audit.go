@@ -138,20 +138,31 @@ func showAudit(w io.Writer, r *audit.Report, asJSON bool) {
 func auditExportCommand() *cobra.Command {
 	var p place
 	var store, from, to string
+	var steps bool
 	c := &cobra.Command{
 		Use:   "export",
 		Short: "Write the audit records as JSON Lines",
 		Long: `Writes the stored audit records as they are published on up/audit, one on a line,
 of the running agent or of the folder of one that does not run. Times are compared
-with the wall time in the record.`,
-		Example: "  lvagent audit export --from 2026-11-24T17:00:00Z --to 2026-11-24T18:00:00Z > audit.jsonl",
-		Args:    cobra.NoArgs,
+with the wall time in the record.
+
+With --journal the records are written together with everything that the failsafe
+engine was told in that time, in the form that lvagent replay reads: from the last
+state before --from on, at most an hour before it.`,
+		Example: `  lvagent audit export --from 2026-11-24T17:00:00Z --to 2026-11-24T18:00:00Z > audit.jsonl
+  lvagent audit export --journal --from 2026-11-24T17:00:00Z > evening.lvj
+  lvagent replay evening.lvj`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			begin, end, err := span("audit export", from, to)
 			if err != nil {
 				return err
 			}
 			out := bufio.NewWriter(c.OutOrStdout())
+			if steps {
+				err := p.exportJournal(c, out, store, begin, end)
+				return errors.Join(err, out.Flush())
+			}
 			_, err = p.auditPages(c, store, func(page *agent.AuditPage) error {
 				for _, r := range page.Records {
 					var m struct{ Record struct{ Wall time.Time } }
@@ -170,6 +181,7 @@ with the wall time in the record.`,
 	}
 	p.flags(c)
 	c.Flags().StringVar(&store, "store", "", "the folder of an agent that does not run")
+	c.Flags().BoolVar(&steps, "journal", false, "with what led to them, for lvagent replay")
 	c.Flags().StringVar(&from, "from", "", "not before this time (default: the oldest)")
 	c.Flags().StringVar(&to, "to", "", "before this time (default: the newest)")
 	return c

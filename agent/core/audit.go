@@ -61,10 +61,15 @@ func (l *Loop) resumeAudit(now time.Duration, wall time.Time) {
 // record writes decisions to the audit chain. It only hands them over: no limit
 // waits for it.
 func (l *Loop) record(decisions []failsafe.Decision, now time.Duration, wall time.Time) {
+	l.recordAt(decisions, audit.Moment{Wall: wall, Mono: now, Clock: l.Clock().Clock.String()})
+}
+
+// recordAt says which numbers the records have: so many from first on.
+func (l *Loop) recordAt(decisions []failsafe.Decision, m audit.Moment) (first, count uint64) {
 	if len(decisions) == 0 {
-		return
+		return 0, 0
 	}
-	head, m := l.State.Audit, audit.Moment{Wall: wall, Mono: now, Clock: l.Clock().Clock.String()}
+	head := l.State.Audit
 	records := make([]outbox.Record, 0, len(decisions))
 	for i := range decisions {
 		text, next, err := audit.Append(head, l.audit.frame, m, decisions[i])
@@ -72,31 +77,36 @@ func (l *Loop) record(decisions []failsafe.Decision, now time.Duration, wall tim
 			l.Log.Error("decision not recorded", "kind", string(decisions[i].Kind), "err", err)
 			continue
 		}
-		head = next
-		records = append(records, outbox.Record{Stream: message.AuditStream, At: wall, Body: message.AppendAudit(nil, l.agent, text)})
+		if head = next; count == 0 {
+			first = head.N
+		}
+		count++
+		records = append(records, outbox.Record{Stream: message.AuditStream, At: m.Wall, Body: message.AppendAudit(nil, l.agent, text)})
 	}
 	kept, err := json.Marshal(head)
 	if err != nil {
 		l.Log.Error("head of the audit chain not kept", "err", err)
-		return
+		return 0, 0
 	}
 	l.State.Audit = head
 	l.Outbox.Store(true, records, outbox.Kept{Key: AuditKey, Value: kept})
+	return first, count
 }
 
 // recordStep records what a step decided, and reports whether there was anything.
-func (l *Loop) recordStep(before failsafe.State, in failsafe.Inputs, set []failsafe.Setpoint, ev failsafe.Events, now time.Duration, wall time.Time) bool {
+// The records are as many from first on.
+func (l *Loop) recordStep(before failsafe.State, in failsafe.Inputs, set []failsafe.Setpoint, ev failsafe.Events, now time.Duration, wall time.Time) (first, records uint64, decided bool) {
 	all := l.Engine.Decisions(before, l.State, in, set, ev)
 	all = slices.DeleteFunc(all, func(d failsafe.Decision) bool {
 		return d.Kind == failsafe.DecidedRefusal && !l.audit.first(d.Command, d.Rule, d.Source, now)
 	})
-	decided := len(all) > 0
+	decided = len(all) > 0
 	summed, err := l.audit.ramps.Add(all, now)
 	if err != nil {
 		l.Log.Error("steps of a ramp not recorded", "err", err)
 	}
-	l.record(summed, now, wall)
-	return decided
+	first, records = l.recordAt(summed, audit.Moment{Wall: wall, Mono: now, Clock: in.Clock.String()})
+	return first, records, decided
 }
 
 // recordRefusal records a refusal that was not the engine's.

@@ -23,6 +23,7 @@ import (
 	"lvagent/agent/uplink"
 	"lvagent/configs"
 	"lvagent/failsafe"
+	"lvagent/failsafe/journal"
 	"lvagent/meter"
 	"lvagent/meter/alarm"
 	"lvagent/meter/ev"
@@ -65,6 +66,13 @@ type Recorder interface {
 	Record(r *meter.Reading, wall time.Time)
 }
 
+// Journal takes everything that the engine is told, so that its decisions can be
+// computed again. It never waits. Step says when it wants a key.
+type Journal interface {
+	Key(*journal.Key) error
+	Step(*journal.Step) (key bool)
+}
+
 // Options are what a loop is made of.
 type Options struct {
 	Config  *configs.Config
@@ -94,6 +102,8 @@ type Options struct {
 	Recorder Recorder                 // nil: none
 	Fetch    func(Wanted) bool        // asks the recorder's files; false: too many wait; nil: there are none
 	SiteFile func(SiteFileOrder) bool // takes an order about the site file; false: one is under way; nil: none is taken
+	Journal  Journal                  // nil: nobody computes decisions again
+	Started  journal.Key              // what the journal begins with, but for the state
 }
 
 // Points shows masters on DNP3 what the loop knows. It must not wait.
@@ -145,7 +155,8 @@ type Loop struct {
 	serials    []string // of the ways' meters, as last published
 	substance  []byte   // of the state last saved
 	clockWas   meter.Clock
-	steps      int // of the clock, that were logged
+	steps      int    // of the clock, that were logged
+	stepped    uint64 // steps of the engine
 	readings   chan meter.Reading
 	supplies   chan meter.SupplyReading
 	inputs     inputs
@@ -287,6 +298,7 @@ func (l *Loop) Saved(version uint64) {
 func (l *Loop) Run(ctx context.Context) error {
 	l.closePeriods(l.Now(), l.Wall(), l.Clock().Clock) // before the first reading: its time needs a label
 	l.resumeAudit(l.Now(), l.Wall())
+	l.beginJournal()
 	l.save()
 	l.step(failsafe.Inputs{})
 	l.showAlarms()
@@ -366,7 +378,7 @@ func (l *Loop) tick(now time.Duration) {
 
 // step moves the engine and carries out what it says.
 func (l *Loop) step(in failsafe.Inputs) {
-	now, wall := l.Now(), l.Wall()
+	now, wall := l.moment()
 	c := l.Clock()
 	in.Loads, in.Clock, in.Suspect = l.loads, c.Clock, c.Suspect
 	in.Switch, in.MainsLost, in.Inhibits, in.Customers = l.inputs.position, l.inputs.mainsLost, l.inputs.inhibits, l.inputs.customers
@@ -375,7 +387,8 @@ func (l *Loop) step(in failsafe.Inputs) {
 	before := l.State
 	state, set, ev, deadline := l.Engine.Step(l.State, in, now, wall)
 	l.State, l.deadline = state, deadline
-	recorded := l.recordStep(before, in, set, ev, now, wall)
+	first, records, recorded := l.recordStep(before, in, set, ev, now, wall)
+	l.writeStep(&journal.Step{Now: now, Wall: wall, In: in, First: first, Records: records})
 	if recorded || ev.Store || len(state.Commands) != len(before.Commands) {
 		l.save()
 	}

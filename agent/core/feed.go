@@ -105,7 +105,7 @@ func (l *Loop) feedReading(i int, r *meter.Reading) {
 	f.last = *r
 	f.window.Add(r)
 	load := &l.loads[i]
-	load.At = r.At
+	load.At = r.At.Truncate(grain)
 	for p := range r.Phase {
 		ph := &r.Phase[p]
 		load.V[p], load.VQuality[p] = ph.V.Value, ph.V.Quality

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"lvagent/agent/audit"
 	"lvagent/configs"
 	"lvagent/failsafe"
+	"lvagent/failsafe/journal"
 	"lvagent/meter"
 )
 
@@ -129,10 +131,14 @@ func (l *Loop) refresh(now time.Duration) {
 func (l *Loop) stop() {
 	l.keepWindows(nil, l.Now())
 	l.keepLoading(l.Wall(), l.Clock().Clock)
-	state, rest := l.Engine.Stop(l.State, l.Now(), l.Wall())
+	now, wall := l.moment()
+	l.tickAudit(now, wall, true)
+	state, rest := l.Engine.Stop(l.State, now, wall)
 	l.State = state
-	l.tickAudit(l.Now(), l.Wall(), true)
-	l.record(append(l.audit.ramps.Rest(), failsafe.InForce(failsafe.DecidedStop, l.State, rest)), l.Now(), l.Wall())
+	clock := l.Clock().Clock
+	first, records := l.recordAt(append(l.audit.ramps.Rest(), failsafe.InForce(failsafe.DecidedStop, l.State, rest)),
+		audit.Moment{Wall: wall, Mono: now, Clock: clock.String()})
+	l.writeStep(&journal.Step{Stop: true, Now: now, Wall: wall, In: failsafe.Inputs{Clock: clock}, First: first, Records: records})
 	for i, s := range rest {
 		o := &l.outputs[i]
 		o.want, o.after, o.again = min(s.Limit, o.want), 0, 0

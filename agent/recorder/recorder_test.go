@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lvagent/agent/message"
+	"lvagent/agent/ring"
 	"lvagent/meter"
 )
 
@@ -88,7 +89,7 @@ func TestBatches(t *testing.T) {
 		if got := read(t, r, "W3", begin.Add(10*time.Second), begin.Add(12*time.Second)); len(got) != 2 || got[0] != 10 || got[1] != 11 {
 			t.Errorf("of a time range: %v, want [10 11]", got)
 		}
-		if all, err := segments(r.cfg.Folder, long); err != nil || len(all) != 2 {
+		if all, err := (&ring.Ring{Folder: r.cfg.Folder, Name: long, Suffix: suffix}).Files(); err != nil || len(all) != 2 {
 			t.Errorf("%d segments, %v; want one a run", len(all), err)
 		}
 	})
@@ -145,12 +146,12 @@ func TestSizeIsBounded(t *testing.T) {
 		now = now.Add(time.Minute)
 		var total int64
 		for _, c := range []string{long, short} {
-			all, err := segments(r.cfg.Folder, c)
+			all, err := (&ring.Ring{Folder: r.cfg.Folder, Name: c, Suffix: suffix}).Files()
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, s := range all {
-				total += (s.size + page - 1) / page * page
+				total += (s.Size + 4095) / 4096 * 4096
 			}
 		}
 		if most := r.cfg.MaxBytes * 9 / 8; total > most {

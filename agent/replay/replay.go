@@ -51,7 +51,7 @@ func (r *Report) Right() bool {
 type Gap struct {
 	Boot string    `json:"boot"`
 	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
+	To   time.Time `json:"to"` // zero: until the end of the file
 	Why  string    `json:"why"`
 }
 
@@ -157,7 +157,7 @@ func Run(data []byte) *Report {
 		return true
 	})
 	if p.ended != nil {
-		p.gap(p.at, p.why)
+		p.gap(time.Time{}, p.why)
 	}
 	p.unclaimed()
 	return p.report
@@ -341,7 +341,7 @@ func (p *player) step(s *journal.Step) error {
 		return nil
 	}
 	if s.N != p.next {
-		p.lose(fmt.Sprintf("step %d follows step %d", s.N, int64(p.next)-1))
+		p.lose(fmt.Sprintf("steps %d to %d are missing", p.next, int64(s.N)-1))
 		return nil
 	}
 	p.next++
@@ -516,7 +516,7 @@ func (p *player) unclaimed() {
 			after = after || all[j].claimed
 		}
 		wall, err := time.Parse(time.RFC3339, r.head.Wall)
-		if !between || !after || err == nil && slices.ContainsFunc(p.report.Gaps, func(g Gap) bool { return !wall.Before(g.From) && !wall.After(g.To) }) {
+		if !between || !after || err == nil && slices.ContainsFunc(p.report.Gaps, func(g Gap) bool { return !wall.Before(g.From) && (g.To.IsZero() || !wall.After(g.To)) }) {
 			p.report.Absent++
 			continue
 		}

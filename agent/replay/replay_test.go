@@ -235,9 +235,9 @@ func history(rt *rapid.T) *life {
 	for range rapid.IntRange(1, 12).Draw(rt, "events") {
 		switch rapid.IntRange(0, 11).Draw(rt, "event") {
 		case 0:
-			x.run(rapid.IntRange(1, 200).Draw(rt, "silent"), false)
+			x.run(rapid.IntRange(1, 140).Draw(rt, "silent"), false)
 		case 1, 2:
-			x.run(rapid.IntRange(60, 200).Draw(rt, "heard"), true)
+			x.run(rapid.IntRange(60, 130).Draw(rt, "heard"), true)
 			x.limit(failsafe.Amount{Unit: failsafe.None}, 0, failsafe.Network)
 		case 3:
 			x.limit(failsafe.Amount{Unit: failsafe.Amps, Value: int64(rapid.IntRange(0, 96).Draw(rt, "amps")) * 1000},

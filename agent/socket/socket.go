@@ -59,6 +59,9 @@ type Agent interface {
 	// Audit returns a page of stored audit records, from number from on, as a JSON
 	// object.
 	Audit(ctx context.Context, from uint64) ([]byte, error)
+	// Journal brings the journal of decisions to the disk, and says where it is, as
+	// a JSON object.
+	Journal(ctx context.Context) ([]byte, error)
 	// Override carries out a local override.
 	Override(context.Context, Override) (Answer, error)
 }
@@ -102,6 +105,10 @@ func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 			return
 		}
 		body, err := a.Audit(r.Context(), from)
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("POST /journal", func(w http.ResponseWriter, r *http.Request) {
+		body, err := a.Journal(r.Context())
 		reply(w, json.RawMessage(body), err)
 	})
 	mux.HandleFunc("POST /override", func(w http.ResponseWriter, r *http.Request) {

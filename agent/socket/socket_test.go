@@ -64,6 +64,8 @@ func (a *agent) Audit(_ context.Context, from uint64) ([]byte, error) {
 	return fmt.Appendf(nil, `{"records":[],"next":%d}`, from), nil
 }
 
+func (a *agent) Journal(context.Context) ([]byte, error) { return []byte(`{"folder":"x"}`), nil }
+
 func (a *agent) Override(_ context.Context, o Override) (Answer, error) {
 	a.got = o
 	if o.By == "" {

@@ -10,7 +10,9 @@ package statefile
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -138,6 +140,14 @@ func Seed(path string) (seed [32]byte, err error) {
 		return seed, fmt.Errorf("write device seed %s: %w", path, err)
 	}
 	return seed, nil
+}
+
+// Derive returns a secret for one purpose. It tells nothing of the seed, so that
+// who must know it, to compute again what was decided with it, knows no other.
+func Derive(seed [32]byte, purpose string) [32]byte {
+	mac := hmac.New(sha256.New, seed[:])
+	mac.Write([]byte(purpose))
+	return [32]byte(mac.Sum(nil))
 }
 
 // Saver writes states on its own goroutine, so that who decides never waits for

@@ -85,15 +85,29 @@ type Start struct {
 	Now   time.Duration   `json:"now"`
 	Wall  time.Time       `json:"wall"`
 	Clock meter.Clock     `json:"clock"`
+	Host  string          `json:"host"` // the run of the machine
+}
+
+// PowerLost reports whether the machine was started anew and the agent had not
+// been stopped in order: its supply was lost then, as far as anybody knows, and
+// with it the groups'.
+func (s *Start) PowerLost() bool {
+	return s.Old != nil && s.Old.Host != "" && s.Host != "" && s.Old.Host != s.Host && !s.Old.Stopped
 }
 
 // State computes the state that the run began with.
 func (s *Start) State(e *failsafe.Engine) failsafe.State {
 	if s.Old == nil {
-		return e.New(s.Now, s.Wall, s.Lost)
+		state := e.New(s.Now, s.Wall, s.Lost)
+		state.Host = s.Host
+		return state
 	}
 	state := e.Resume(*s.Old, s.Now, s.Wall, s.Clock)
 	state.Lost = state.Lost || s.Lost
+	if s.PowerLost() {
+		state = e.Repowered(state, "boot "+s.Host)
+	}
+	state.Host = s.Host
 	return state
 }
 

@@ -197,3 +197,18 @@ func rest(text []byte, in *failsafe.Inputs) error {
 	}
 	return nil
 }
+
+// FirstWall returns the wall time of the first step of a block's contents, for
+// which nothing else need be known.
+func FirstWall(body []byte) (at time.Time, known bool) {
+	c := &cursor{b: body}
+	c.uvarint()
+	what := c.octet()
+	gone := c.span()
+	at = time.Time{}.Add(gone)
+	if what&hasWall != 0 {
+		sec, nsec := c.varint(), c.uvarint()
+		at = time.Unix(sec, int64(nsec)).UTC()
+	}
+	return at, !c.bad
+}
