@@ -149,9 +149,9 @@ func TestTapeKeepsSteps(t *testing.T) {
 
 // The ring is bounded, and what is left of it begins at a key.
 func TestTapeIsBounded(t *testing.T) {
-	r := newRig(t, filepath.Join(t.TempDir(), "journal"), 256<<10)
+	r := newRig(t, filepath.Join(t.TempDir(), "journal"), 24<<10)
 	r.key()
-	for range 300 {
+	for range 120 {
 		r.steps(600)
 		r.flush()
 	}
@@ -165,7 +165,7 @@ func TestTapeIsBounded(t *testing.T) {
 		total += f.Size
 	}
 	runs, _ := r.numbers(ever[0], ever[1])
-	if total > 320<<10 || len(runs) != 1 || runs[0][0] == 0 || runs[0][1] != r.n || runs[0][1]-runs[0][0] < 3600 {
+	if total > 32<<10 || len(runs) != 1 || runs[0][0] == 0 || runs[0][1] != r.n || runs[0][1]-runs[0][0] < 3600 {
 		t.Errorf("%d octets in %d files, runs %v of %d", total, len(all), runs, r.n)
 	}
 }
