@@ -88,6 +88,7 @@ func (r *run) account() {
 		if (!gs.Drawn || !r.idle(g)) && !gs.Customer {
 			gs.Withheld += int64(cfg.Rating-gs.Limit) * d / 1000
 		}
+		r.book(g, d)
 	}
 	for r.now-r.s.Accounted >= accountEvery {
 		r.s.Accounted += accountEvery

@@ -137,6 +137,7 @@ type GroupState struct {
 
 	Customer      bool      `json:",omitempty"` // charges by its customer's own override
 	CustomerSince time.Time `json:",omitzero"`
+	Total         Account   // since the group is known
 }
 
 // Rule names what decides a group's limit.
@@ -328,7 +329,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		}
 		g.From = was.From
 		g.Capped, g.Cap, g.Paused, g.PausedAt = was.Capped, was.Cap, was.Paused, was.PausedAt+shift
-		g.Withheld, g.Owed = was.Withheld, was.Owed
+		g.Withheld, g.Owed, g.Total = was.Withheld, was.Owed, was.Total
 		g.Failed, g.FailedSeen = was.Failed, was.FailedSeen // told once more
 		g.CustomerReport = was.CustomerReport
 		g.CustomerReport.At += shift

@@ -157,6 +157,7 @@ type Loop struct {
 	clockWas   meter.Clock
 	steps      int    // of the clock, that were logged
 	stepped    uint64 // steps of the engine
+	fairness   fairness
 	readings   chan meter.Reading
 	supplies   chan meter.SupplyReading
 	inputs     inputs
@@ -226,6 +227,7 @@ func New(o Options) *Loop {
 	l.buildOutputs()
 	l.resumeWindows(now, wall)
 	l.resumeTopology(now)
+	l.resumeFairness(wall)
 	l.resumeSettings()
 	l.alarms.resume(l, now, wall)
 	l.dirty = true
@@ -364,6 +366,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.watchHealth(now, wall)
 	l.tickAudit(now, wall, false)
 	l.step(failsafe.Inputs{})
+	l.tickFairness(wall)
 	l.refresh(now)
 	l.checkpoint(now)
 	if l.Points != nil {

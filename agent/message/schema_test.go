@@ -194,7 +194,7 @@ func TestEachTopicHasASchema(t *testing.T) {
 	}
 	for stream, name := range map[string]string{
 		HalfHourStream("W3"): "hh", AlarmStream("_site"): "alarm", LiveStream("W3"): "live", SupplyStream("W3"): "pq",
-		AckStream: "ack", AuditStream: "audit", GapStream: "gap", DigestStream: "digest",
+		AckStream: "ack", AuditStream: "audit", GapStream: "gap", DigestStream: "digest", FairnessStream: "fairness",
 	} {
 		all[topics.Route(stream, start, start)], all[topics.History(stream)] = name, name
 	}

@@ -302,6 +302,7 @@ var schemas = []Schema{
 		stored(aWay, has("readings", list(object(join([]field{has("t", when(), "when")}, reading(),
 			[]field{has("suspect", truth(), "doubtful")})...)), "in order of time"))},
 	{"pq", []string{"up/pq/+", "up/hist/pq/+"}, false, "A week of the supply of one way.", supplySchema()},
+	{"fairness", []string{"up/fairness", "up/hist/fairness"}, false, "What was withheld from each charging group on a UTC day.", fairnessSchema()},
 	{"digest", []string{"up/digest", "up/hist/digest"}, false, "What the half-hours of a way came to in a UTC day.",
 		stored(aWay, has("date", node{kind: "string", format: "date"}, "UTC"), has("start", when(), ""), has("end", when(), ""),
 			has("stream", text(), "that it sums up"), has("from", count(), "first number; 0: there were none"), has("to", count(), "last number"),

@@ -31,18 +31,33 @@ func (o *Outbox) Audit(from uint64, key string) (Page, error) {
 	return auditPage(s, from, key)
 }
 
+// Records returns the stored records of a stream from number from on, a page at a
+// time.
+func (o *Outbox) Records(stream string, from uint64) (Page, error) {
+	s := o.store.Load()
+	if s == nil {
+		return Page{}, errNoStore
+	}
+	return pageOf(s, stream, from)
+}
+
 func auditPage(s *buffer.Store, from uint64, key string) (Page, error) {
-	p := Page{Records: []json.RawMessage{}}
 	// The head first: it must not be newer than the records.
 	head, err := kept(s, key)
 	if err != nil {
 		return Page{}, fmt.Errorf("read the audit chain's head: %w", err)
 	}
+	p, err := pageOf(s, message.AuditStream, from)
 	if head != nil {
 		p.Head = head
 	}
+	return p, err
+}
+
+func pageOf(s *buffer.Store, stream string, from uint64) (Page, error) {
+	p := Page{Records: []json.RawMessage{}}
 	size := 0
-	err = eachRecord(s, message.AuditStream, from, func(r *buffer.Record) bool {
+	err := eachRecord(s, stream, from, func(r *buffer.Record) bool {
 		if size > mostPage {
 			p.Next = r.N
 			return false
@@ -52,14 +67,23 @@ func auditPage(s *buffer.Store, from uint64, key string) (Page, error) {
 		return true
 	})
 	if err != nil {
-		return Page{}, fmt.Errorf("read audit records from %d: %w", from, err)
+		return Page{}, fmt.Errorf("read records of %s from %d: %w", stream, from, err)
 	}
 	return p, nil
 }
 
 // AuditOf calls each for every page of audit records in the store of a folder
 // whose agent does not run. It changes nothing that is stored.
-func AuditOf(folder, key string, each func(Page) error) (err error) {
+func AuditOf(folder, key string, each func(Page) error) error {
+	return pagesOf(folder, each, func(s *buffer.Store, from uint64) (Page, error) { return auditPage(s, from, key) })
+}
+
+// RecordsOf does the same for the records of a stream.
+func RecordsOf(folder, stream string, each func(Page) error) error {
+	return pagesOf(folder, each, func(s *buffer.Store, from uint64) (Page, error) { return pageOf(s, stream, from) })
+}
+
+func pagesOf(folder string, each func(Page) error, page func(s *buffer.Store, from uint64) (Page, error)) (err error) {
 	path := filepath.Join(folder, "records.db")
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("open store: %w", err)
@@ -67,13 +91,13 @@ func AuditOf(folder, key string, each func(Page) error) (err error) {
 	s, err := buffer.Open(path, buffer.Options{})
 	switch {
 	case errors.Is(err, buffer.ErrLocked):
-		return fmt.Errorf("open store %s: %w: an agent runs on it; ask that one, without --store", path, err)
+		return fmt.Errorf("open store %s: %w: an agent runs on it; ask that one", path, err)
 	case err != nil:
 		return fmt.Errorf("open store: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	for from := uint64(1); from > 0; {
-		p, err := auditPage(s, from, key)
+		p, err := page(s, from)
 		if err == nil {
 			err = each(p)
 		}

@@ -62,6 +62,12 @@ type Agent interface {
 	// Journal brings the journal of decisions to the disk, and says where it is, as
 	// a JSON object.
 	Journal(ctx context.Context) ([]byte, error)
+	// Fairness returns what was withheld from whom on a UTC day, or today, as a JSON
+	// object.
+	Fairness(ctx context.Context, day string) ([]byte, error)
+	// Records returns a page of the stored records of a stream, from number from on,
+	// as a JSON object.
+	Records(ctx context.Context, stream string, from uint64) ([]byte, error)
 	// Override carries out a local override.
 	Override(context.Context, Override) (Answer, error)
 }
@@ -105,6 +111,19 @@ func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 			return
 		}
 		body, err := a.Audit(r.Context(), from)
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("GET /fairness/{day}", func(w http.ResponseWriter, r *http.Request) {
+		body, err := a.Fairness(r.Context(), r.PathValue("day"))
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("GET /records/{from}/{stream...}", func(w http.ResponseWriter, r *http.Request) {
+		from, err := strconv.ParseUint(r.PathValue("from"), 10, 64)
+		if err != nil {
+			http.Error(w, "records: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		body, err := a.Records(r.Context(), r.PathValue("stream"), from)
 		reply(w, json.RawMessage(body), err)
 	})
 	mux.HandleFunc("POST /journal", func(w http.ResponseWriter, r *http.Request) {

@@ -66,6 +66,14 @@ func (a *agent) Audit(_ context.Context, from uint64) ([]byte, error) {
 
 func (a *agent) Journal(context.Context) ([]byte, error) { return []byte(`{"folder":"x"}`), nil }
 
+func (a *agent) Fairness(_ context.Context, day string) ([]byte, error) {
+	return fmt.Appendf(nil, `{"date":%q}`, day), nil
+}
+
+func (a *agent) Records(_ context.Context, stream string, from uint64) ([]byte, error) {
+	return fmt.Appendf(nil, `{"stream":%q,"next":%d}`, stream, from), nil
+}
+
 func (a *agent) Override(_ context.Context, o Override) (Answer, error) {
 	a.got = o
 	if o.By == "" {

@@ -163,6 +163,8 @@ func say(kind string, o object) (string, Tone) {
 		return fmt.Sprintf("%d records of %s were dropped by the agent, #%d to #%d: %s", o.whole("count"), o.text("stream"), o.whole("from"), o.whole("to"), o.text("why")), Bad
 	case "digest":
 		return digest(o)
+	case "fairness":
+		return fairness(o), Plain
 	case "pq":
 		return supply(o)
 	case "selftest":
