@@ -24,7 +24,7 @@ var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
 	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/tape", "agent/trial", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/journal", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/replay", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "failsafe/journal", "meter/modbus"},
+	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/replay", "agent/simulate", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "failsafe/journal", "meter", "meter/modbus"},
 	"agent/audit":              {"failsafe", "meter"},
 	"agent/socket":             {},
 	"agent/credentials":        {},
@@ -61,6 +61,7 @@ var below = map[string][]string{
 	"agent/replay":             {"agent/audit", "failsafe", "failsafe/journal"},
 	"agent/ring":               {},
 	"agent/tape":               {"agent/ring", "failsafe", "failsafe/journal", "meter"},
+	"agent/simulate":           {"failsafe", "meter"},
 	"hwtest":                   {"agent/message", "dnp3/dnp3test", "hwtest/bench", "meter"},
 	"hwtest/cost":              {"agent/message", "buffer", "hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
@@ -84,7 +85,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring", "agent/replay", "failsafe/journal"}
+var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring", "agent/replay", "failsafe/journal", "agent/simulate"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 

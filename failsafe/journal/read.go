@@ -108,6 +108,23 @@ func (c *cursor) rows(last []row) []row {
 // ReadSteps gives each step of a block's contents to yield, until it returns
 // false. The engine has these groups. The step is the caller's to keep.
 func ReadSteps(body []byte, groups []string, yield func(*Step) bool) error {
+	return readSteps(body, func(s *Step, g uint64, f failsafe.Feedback) bool {
+		if g >= uint64(len(groups)) {
+			return false
+		}
+		f.Group = groups[g]
+		s.In.Feedback = append(s.In.Feedback, f)
+		return true
+	}, yield)
+}
+
+// ReadLoads does the same for whoever wants to know what was measured alone, and
+// does not know the groups: there are no answers of actuators in the steps.
+func ReadLoads(body []byte, yield func(*Step) bool) error {
+	return readSteps(body, func(*Step, uint64, failsafe.Feedback) bool { return true }, yield)
+}
+
+func readSteps(body []byte, answer func(*Step, uint64, failsafe.Feedback) bool, yield func(*Step) bool) error {
 	c := &cursor{b: body}
 	var last before
 	n := c.uvarint()
@@ -132,7 +149,7 @@ func ReadSteps(body []byte, groups []string, yield func(*Step) bool) error {
 		if what&hasRecords != 0 {
 			s.First, s.Records = c.uvarint(), c.uvarint()
 		}
-		var in failsafe.Inputs
+		in := &s.In
 		if what&hasLoads != 0 {
 			last.loads = c.rows(last.loads)
 			for i := range last.loads {
@@ -150,22 +167,19 @@ func ReadSteps(body []byte, groups []string, yield func(*Step) bool) error {
 				g := c.uvarint()
 				told := c.varint()
 				limit := told + c.varint()
-				if c.bad || g>>1 >= uint64(len(groups)) {
+				if c.bad || !answer(s, g>>1, failsafe.Feedback{Told: meter.Milliamps(told), Limit: meter.Milliamps(limit), OK: g&1 == 1}) {
 					c.bad = true
 					break
 				}
-				in.Feedback = append(in.Feedback, failsafe.Feedback{
-					Group: groups[g>>1], Told: meter.Milliamps(told), Limit: meter.Milliamps(limit), OK: g&1 == 1})
 			}
 		}
 		if what&hasRest != 0 {
-			if err := rest(c.octets(c.uvarint()), &in); err != nil {
+			if err := rest(c.octets(c.uvarint()), in); err != nil {
 				return fmt.Errorf("step %d: %w: %w", n, ErrDamaged, err)
 			}
 		}
 		in.Clock, in.Suspect = meter.Clock(last.clock>>1), last.clock&1 == 1
 		last.now, last.wall = s.Now, s.Wall
-		s.In = in
 		if c.bad {
 			break
 		}
