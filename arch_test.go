@@ -24,7 +24,7 @@ var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
 	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
 	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/tape", "agent/trial", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/journal", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
-	"agent/cli":                {"agent", "agent/audit", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/replay", "agent/simulate", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "failsafe/journal", "meter", "meter/modbus"},
+	"agent/cli":                {"agent", "agent/audit", "agent/core", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/replay", "agent/simulate", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "failsafe/journal", "meter", "meter/modbus"},
 	"agent/audit":              {"failsafe", "meter"},
 	"agent/socket":             {},
 	"agent/credentials":        {},

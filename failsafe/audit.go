@@ -61,9 +61,10 @@ type Decision struct {
 	Groups     []string    `json:"groups,omitempty"` // those that a command concerns
 	Candidates []Candidate `json:"candidates,omitempty"`
 	Loads      []Snapshot  `json:"loads,omitempty"`
-	Ranks      []Rank      `json:"ranks,omitempty"` // who gives first, where a feeder is shared out
-	Ramp       *Ramp       `json:"ramp,omitempty"`  // how the limit goes on from here
-	Count      int         `json:"count,omitempty"` // of equal refusals, or of a ramp's steps
+	Ranks      []Rank      `json:"ranks,omitempty"`     // who gives first, where a feeder is shared out
+	Ramp       *Ramp       `json:"ramp,omitempty"`      // how the limit goes on from here
+	Reactions  []Reaction  `json:"reactions,omitempty"` // of a drill
+	Count      int         `json:"count,omitempty"`     // of equal refusals, or of a ramp's steps
 	Omitted    int         `json:"omitted,omitempty"`
 
 	Span  int64  `json:"span_ms,omitempty"`      // of a ramp's steps

@@ -84,7 +84,7 @@ func showFairness(w io.Writer, raw []byte) error {
 		var by []string
 		for _, name := range []string{"command", "failsafe", "protection", "override", "not_measured", "restart", "other"} {
 			if x, is := g.Reasons[name]; is {
-				by = append(by, fmt.Sprintf("%s %.0f min %.1f kWh", strings.ReplaceAll(name, "_", " "), x.Curtailed, x.Withheld))
+				by = append(by, fmt.Sprintf("%s %.1f min %.1f kWh", strings.ReplaceAll(name, "_", " "), x.Curtailed, x.Withheld))
 			}
 		}
 		if g.Caution > 0 {
@@ -94,7 +94,7 @@ func showFairness(w io.Writer, raw []byte) error {
 		if g.Priority {
 			name += " (priority)"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%.1f %%\t%.1f\t%.0f min\t%.0f min\t%s\n", g.Rank, name, g.Way, g.Share, g.Withheld, g.Curtailed, g.Accounted, strings.Join(by, "; "))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.1f %%\t%.1f\t%.1f min\t%.1f min\t%s\n", g.Rank, name, g.Way, g.Share, g.Withheld, g.Curtailed, g.Accounted, strings.Join(by, "; "))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -158,6 +158,8 @@ type Loop struct {
 	steps      int    // of the clock, that were logged
 	stepped    uint64 // steps of the engine
 	fairness   fairness
+	drill      *drill // that runs; nil: none
+	drilled    Drill  // the last one
 	readings   chan meter.Reading
 	supplies   chan meter.SupplyReading
 	inputs     inputs
@@ -228,6 +230,7 @@ func New(o Options) *Loop {
 	l.resumeWindows(now, wall)
 	l.resumeTopology(now)
 	l.resumeFairness(wall)
+	l.resumeDrill()
 	l.resumeSettings()
 	l.alarms.resume(l, now, wall)
 	l.dirty = true
@@ -392,6 +395,7 @@ func (l *Loop) step(in failsafe.Inputs) {
 	l.State, l.deadline = state, deadline
 	first, records, recorded := l.recordStep(before, in, set, ev, now, wall)
 	l.writeStep(&journal.Step{Now: now, Wall: wall, In: in, First: first, Records: records})
+	l.stepDrill(in, now, wall)
 	if recorded || ev.Store || len(state.Commands) != len(before.Commands) {
 		l.save()
 	}

@@ -132,6 +132,9 @@ func (l *Loop) stop() {
 	l.keepWindows(nil, l.Now())
 	l.keepLoading(l.Wall(), l.Clock().Clock)
 	now, wall := l.moment()
+	if l.drill != nil {
+		l.endDrill(drillAborted, "the agent stops", now, wall)
+	}
 	l.tickAudit(now, wall, true)
 	state, rest := l.Engine.Stop(l.State, now, wall)
 	l.State = state

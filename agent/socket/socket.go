@@ -68,6 +68,11 @@ type Agent interface {
 	// Records returns a page of the stored records of a stream, from number from on,
 	// as a JSON object.
 	Records(ctx context.Context, stream string, from uint64) ([]byte, error)
+	// Drill begins a rehearsal of a loss of the centre, DrillStop ends it, LastDrill
+	// tells of the one that runs or was the last, each as a JSON object.
+	Drill(ctx context.Context, by, why string) ([]byte, error)
+	DrillStop(ctx context.Context) ([]byte, error)
+	LastDrill(ctx context.Context) ([]byte, error)
 	// Override carries out a local override.
 	Override(context.Context, Override) (Answer, error)
 }
@@ -124,6 +129,21 @@ func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 			return
 		}
 		body, err := a.Records(r.Context(), r.PathValue("stream"), from)
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("POST /drill", func(w http.ResponseWriter, r *http.Request) {
+		var o struct{ By, Why string }
+		if decode(w, r, "drill", &o) {
+			body, err := a.Drill(r.Context(), o.By, o.Why)
+			reply(w, json.RawMessage(body), err)
+		}
+	})
+	mux.HandleFunc("POST /drill/stop", func(w http.ResponseWriter, r *http.Request) {
+		body, err := a.DrillStop(r.Context())
+		reply(w, json.RawMessage(body), err)
+	})
+	mux.HandleFunc("GET /drill", func(w http.ResponseWriter, r *http.Request) {
+		body, err := a.LastDrill(r.Context())
 		reply(w, json.RawMessage(body), err)
 	})
 	mux.HandleFunc("POST /journal", func(w http.ResponseWriter, r *http.Request) {

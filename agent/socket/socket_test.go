@@ -74,6 +74,14 @@ func (a *agent) Records(_ context.Context, stream string, from uint64) ([]byte, 
 	return fmt.Appendf(nil, `{"stream":%q,"next":%d}`, stream, from), nil
 }
 
+func (a *agent) Drill(_ context.Context, by, why string) ([]byte, error) {
+	return fmt.Appendf(nil, `{"by":%q,"why":%q}`, by, why), nil
+}
+
+func (a *agent) DrillStop(context.Context) ([]byte, error) { return []byte(`{}`), nil }
+
+func (a *agent) LastDrill(context.Context) ([]byte, error) { return []byte(`{}`), nil }
+
 func (a *agent) Override(_ context.Context, o Override) (Answer, error) {
 	a.got = o
 	if o.By == "" {
