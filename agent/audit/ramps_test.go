@@ -82,7 +82,8 @@ func TestRampsHash(t *testing.T) {
 		}
 		return out[0].Steps
 	}
-	if of(3000) != of(3000) || of(3000) == of(3001) {
+	once, again := of(3000), of(3000)
+	if once != again || once == of(3001) {
 		t.Error("the hash does not say what the steps were")
 	}
 	var r Ramps
