@@ -392,7 +392,7 @@ func (l *Loop) step(in failsafe.Inputs) {
 	l.draws = l.draws[:0]
 	before := l.State
 	state, set, ev, deadline := l.Engine.Step(l.State, in, now, wall)
-	l.State, l.deadline = state, deadline
+	l.State, l.deadline = state, (deadline + grain - 1).Truncate(grain) // never before what the engine is told
 	first, records, recorded := l.recordStep(before, in, set, ev, now, wall)
 	l.writeStep(&journal.Step{Now: now, Wall: wall, In: in, First: first, Records: records})
 	l.stepDrill(in, now, wall)
