@@ -165,6 +165,8 @@ func say(kind string, o object) (string, Tone) {
 		return digest(o)
 	case "fairness":
 		return fairness(o), Plain
+	case "setpoint":
+		return setpoint(o), Plain
 	case "pq":
 		return supply(o)
 	case "selftest":
@@ -366,14 +368,7 @@ func groups(o object) (string, Tone) {
 	tone := Plain
 	var parts []string
 	o.object("groups").each(func(name string, g object) {
-		var limits []string
-		g.object("limit").each(func(phase string, f object) {
-			if f["import"] == nil {
-				limits = append(limits, phase+" free")
-				return
-			}
-			limits = append(limits, phase+" "+f.value("import", "A"))
-		})
+		limits := limitsOf(g.object("limit"))
 		state := g.text("state")
 		if state == "UNREACHED" || strings.HasPrefix(state, "MISMATCH") {
 			tone = Bad
@@ -385,6 +380,24 @@ func groups(o object) (string, Tone) {
 		parts = append(parts, text)
 	})
 	return some(parts, "none"), tone
+}
+
+func limitsOf(o object) (limits []string) {
+	o.each(func(phase string, f object) {
+		if f["import"] == nil {
+			limits = append(limits, phase+" free")
+			return
+		}
+		limits = append(limits, phase+" "+f.value("import", "A"))
+	})
+	return limits
+}
+
+// setpoint is what a charge-point operator is asked for, and what applies when
+// nothing more is heard.
+func setpoint(o object) string {
+	return fmt.Sprintf("%s of %s %s until %s, then %s, %s", o.text("group"), o.text("way"), strings.Join(limitsOf(o.object("limit")), " "),
+		clock(o.time("valid_until")), strings.Join(limitsOf(o.object("fallback")), " "), o.text("deciding"))
 }
 
 func health(o object) (string, Tone) {

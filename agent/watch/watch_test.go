@@ -27,6 +27,7 @@ var topicOf = map[string]string{
 	"halfhour": "hh/W3", "alarm": "alarm/W3", "alarmstate": "alarmstate/W3", "live": "live/W3", "recorded": "hist/rec/W3",
 	"supplyweek": "pq/W3", "digest": "digest", "gap": "gap", "ack": "ack", "audit": "audit", "status": "status", "will": "status",
 	"meta": "meta", "capacity": "capacity", "ev": "ev", "failsafe": "failsafe", "groups": "groups", "health": "health",
+	"fairness": "fairness", "setpoint": "setpoint/G1",
 }
 
 // What each kind of message is for a person.
