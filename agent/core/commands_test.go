@@ -98,6 +98,7 @@ func TestOldTelemetry(t *testing.T) {
 				r := newRig(t)
 				defer r.end()
 				r.clock = tt.clock
+				r.meet()
 				time.Sleep(2 * time.Hour)
 				r.send("telemetry", fmt.Sprintf(`{"id":"t1","issuer":"scada-1","epoch":1,"seq":1,%s,"groups":[{"group":"G1","t":%q,"state":"charging","L1":{"i":20}}]}`,
 					inTime(), time.Now().Add(-tt.age).UTC().Format(time.RFC3339)))
