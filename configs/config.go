@@ -228,6 +228,20 @@ type Group struct {
 	Channel    int              `mapstructure:"channel" doc:"Which way of a meter that measures several, from 1. Default 1."`
 	Output     Output           `mapstructure:"output" doc:"What carries the limit."`
 	Backup     Output           `mapstructure:"backup" doc:"A second contact (coil or GPIO line) in series, which opens where the output does not obey and a limit is in force. Default none."`
+
+	Schedule  []FailsafePeriod `mapstructure:"schedule" doc:"Standing capacity profile (weekly time blocks): what the group may draw with or without the centre, rating_a where no period is. See docs/control-models.md."`
+	Shift     time.Duration    `mapstructure:"schedule_shift" doc:"How much later than written the periods of schedule are for this group, 0s to 12h. Default 0s."`
+	Stagger   time.Duration    `mapstructure:"schedule_stagger" doc:"Falls of schedule come up to this much early and rises up to this much late, each group at its own time, 0s to 15m. Default 15m."`
+	Amber     float64          `mapstructure:"amber_a" doc:"Limit per phase in A that its customers agreed to while the way's regime is amber or red. Default none."`
+	Red       float64          `mapstructure:"red_a" doc:"The same while it is red. Default none."`
+	Guarantee float64          `mapstructure:"min_a" doc:"A per phase that commands and the failsafe limit never go below, as 6 for each connector; overload protection and a person's override may. Not with a contact. Default 0: nothing is guaranteed."`
+	OptIn     OptIn            `mapstructure:"opt_in" doc:"That the group's customers consented to requests of class commercial. Without it there are none; emergency and network limits are no requests."`
+}
+
+// OptIn is the entry of a group in the register of consents (R15).
+type OptIn struct {
+	By    string `mapstructure:"by" doc:"Who consented: the number of the contract or of the consent, no name of a person."`
+	Since string `mapstructure:"since" doc:"The day from which on the consent holds, as 2026-04-01, in local time (site.timezone)."`
 }
 
 // Output is what carries a group's limit: a holding register that takes the
@@ -283,6 +297,7 @@ type Failsafe struct {
 	Peak             []PeakPeriod  `mapstructure:"autonomous_peak" doc:"Peak hours of AUTONOMOUS, in local time. Default every day 16:00 to 22:00."`
 	RestartDead      time.Duration `mapstructure:"restart_dead" doc:"How long every group is idle after a loss of supply; at most 1h."`
 	RestartSpread    time.Duration `mapstructure:"restart_spread" doc:"Longest further wait of a group after a loss of supply; each draws its own for each loss. At most 30m."`
+	ProfileDate      string        `mapstructure:"profile_date" doc:"The day on which somebody last looked whether groups[].failsafe_profile still fits, as 2026-04-01; after 400 days there is the alarm PROFILE_OLD. Default the day on which the agent first used the profiles as they are."`
 }
 
 // Uplink is the MQTT session.

@@ -9,8 +9,8 @@ import (
 	"lvagent/meter"
 )
 
-// FailsafePeriod is a stretch of some days in which a group's failsafe limit is
-// another one.
+// FailsafePeriod is a stretch of some days in which a limit of a group is another
+// one.
 type FailsafePeriod struct {
 	Days    []string `mapstructure:"days" doc:"mon, tue, wed, thu, fri, sat, sun, or a range as mon-fri: the days on which the period begins. Default every day."`
 	From    string   `mapstructure:"from" doc:"Local time (site.timezone) at which it begins, as 16:00."`
@@ -54,11 +54,11 @@ func parseTime(text string) (minute int, ok bool) {
 	return hh*60 + mm, mm < 60 && (hh < 24 || hh == 24 && mm == 0)
 }
 
-func (g *Group) validateProfile(s *Source, at string) {
-	if len(g.Profile) > mostPeriods {
-		s.add(at, "group %s: must be at most %d periods, not %d", g.ID, mostPeriods, len(g.Profile))
+func (g *Group) validatePeriods(s *Source, at string, periods []FailsafePeriod) {
+	if len(periods) > mostPeriods {
+		s.add(at, "group %s: must be at most %d periods, not %d", g.ID, mostPeriods, len(periods))
 	}
-	for i, p := range g.Profile {
+	for i, p := range periods {
 		at := fmt.Sprintf("%s[%d]", at, i)
 		validateWhen(s, at, p.Days, p.From, p.To)
 		_, amps := s.lines[at+".amps"]
@@ -70,15 +70,20 @@ func (g *Group) validateProfile(s *Source, at string) {
 			s.add(at+".amps", "group %s: must be 0 to its rating of %v A, not %v", g.ID, g.Rating, p.Amps)
 		case percent && (p.Percent < 0 || p.Percent > 100):
 			s.add(at+".percent", "group %s: must be 0 to 100, not %v", g.ID, p.Percent)
+		case g.limitOf(&p) < g.Guarantee:
+			s.add(at, "group %s: %v A is below the %v A that min_a guarantees", g.ID, g.limitOf(&p), g.Guarantee)
 		}
 	}
 }
 
-// periods returns the group's profile as the engine takes it.
-func (g *Group) periods() (all []failsafe.Period) {
-	for _, p := range g.Profile {
+// limitOf is the limit of a period in A; one of its two numbers is 0.
+func (g *Group) limitOf(p *FailsafePeriod) float64 { return p.Amps + g.Rating*p.Percent/100 }
+
+// periods returns periods as the engine takes them.
+func (g *Group) periods(list []FailsafePeriod) (all []failsafe.Period) {
+	for _, p := range list {
 		out := periodOf(p.Days, p.From, p.To)
-		out.Limit = meter.Milliamps(Milli(p.Amps) + Milli(g.Rating*p.Percent/100)) // one of them is 0
+		out.Limit = meter.Milliamps(Milli(g.limitOf(&p)))
 		all = append(all, out)
 	}
 	return all

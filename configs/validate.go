@@ -55,8 +55,9 @@ func (c *Config) complete(s *Source) {
 			g.Connectors = 1
 		}
 		if _, given := s.lines[fmt.Sprintf("groups[%d].failsafe_a", i)]; !given {
-			g.Failsafe = min(g.Rating, 6*float64(g.Connectors))
+			g.Failsafe = max(g.Guarantee, min(g.Rating, 6*float64(g.Connectors)))
 		}
+		g.completeControl(s, fmt.Sprintf("groups[%d]", i))
 		if _, given := s.lines[fmt.Sprintf("groups[%d].channel", i)]; !given {
 			g.Channel = 1
 		}
@@ -225,7 +226,8 @@ func (c *Config) validateGroups(s *Source) {
 		if g.Lockout < 0 || g.Lockout > g.Rating {
 			s.add(at+".lockout_a", "group %s: must be 0 to its rating of %v A, not %v", g.ID, g.Rating, g.Lockout)
 		}
-		g.validateProfile(s, at+".failsafe_profile")
+		g.validatePeriods(s, at+".failsafe_profile", g.Profile)
+		g.validateControl(s, at)
 		s.between(at+".connectors", g.Connectors, 1, 1000)
 		g.Output.validate(s, at+".output", g.ID, outputs)
 		g.validateBackup(s, at+".backup", outputs)
@@ -273,6 +275,9 @@ func (c *Config) validateTimes(s *Source) {
 	}
 	if len(f.Issuers) == 0 && len(c.Groups) > 0 {
 		s.add("failsafe.issuers", "is empty: no heartbeat would count, and the groups would stay at their failsafe limit for ever")
+	}
+	if _, err := time.Parse(time.DateOnly, f.ProfileDate); f.ProfileDate != "" && err != nil {
+		s.add("failsafe.profile_date", "must be a day as 2026-04-01, not %q", f.ProfileDate)
 	}
 	for i, id := range f.Issuers {
 		if id == "" || len(id) > 64 {
@@ -473,9 +478,11 @@ func (c *Config) Engine(seed [32]byte) failsafe.Config {
 		e.Groups = append(e.Groups, failsafe.Group{
 			ID: g.ID, Way: g.Way, Phases: PhaseSet(g.Phases),
 			Rating: meter.Milliamps(Milli(g.Rating)), Failsafe: meter.Milliamps(Milli(g.Failsafe)),
-			Profile: g.periods(),
+			Profile: g.periods(g.Profile),
 			Contact: g.Output.IsContact(), Backup: g.Backup.IsThere(), Slow: g.Output.Kind == "mqtt", Connectors: g.Connectors, Priority: g.Priority,
-			Lockout: meter.Milliamps(Milli(g.Lockout)),
+			Lockout:  meter.Milliamps(Milli(g.Lockout)),
+			Schedule: g.periods(g.Schedule), Shift: g.Shift, Stagger: g.Stagger, Contract: g.contract(),
+			Guarantee: meter.Milliamps(Milli(g.Guarantee)), OptIn: g.OptIn.from(c.Place()),
 		})
 	}
 	return e

@@ -209,6 +209,12 @@ func (r *run) stage(in Inputs, a Ack) Decision {
 				d.By, d.Why, d.From = clip(o.By), clip(o.Why), o.Kind.String()
 			}
 		}
+	case a.Command == optOutName:
+		for _, o := range in.OptOuts {
+			if o.ID == a.ID {
+				d.By, d.Why = clip(o.By), clip(o.Event)
+			}
+		}
 	}
 	return d
 }
@@ -228,6 +234,9 @@ func (r *run) candidates(d *Decision, g int) {
 	if r.blind(g) {
 		add(RuleUnmeasured, "", r.weeks[g].lowest)
 	}
+	if plan := &r.plans[g]; len(plan.stretches) > 0 {
+		add(RuleSchedule, "", plan.at(&r.today, cfg.Rating))
+	}
 	if w.State.restricted() {
 		limit, why := r.profile(g, &r.today), RuleFailsafe
 		if w.State == Failsafe && w.RampEnd > r.now {
@@ -244,7 +253,7 @@ func (r *run) candidates(d *Decision, g int) {
 		case Release:
 			limit = cfg.Rating
 		case LimitTo:
-			limit = o.Amount.For(cfg)
+			limit = o.Amount.per(cfg)
 		}
 		add(RuleOverride, o.ID, limit)
 	}

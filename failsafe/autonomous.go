@@ -26,7 +26,7 @@ func (r *run) alone(i int) bool {
 }
 
 // peak reports whether these are peak hours.
-func (r *run) peak() bool { return r.weekLow(&r.hours, 1, &r.today) == 0 }
+func (r *run) peak() bool { return r.hours.at(&r.today, 1) == 0 }
 
 // peakWeek works the peak hours out: 0 in them, 1 outside.
 func (e *Engine) peakWeek() weekly {

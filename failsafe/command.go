@@ -40,11 +40,12 @@ type Unit uint8
 // The units of a limit. The zero value is no limit at all and must be asked for
 // by name.
 const (
-	NoUnit  Unit = iota
-	None         // the statement that there is no limit
-	Amps         // per phase
-	Watts        // the group's total, at 230 V
-	Percent      // of the group's rating
+	NoUnit   Unit = iota
+	None          // the statement that there is no limit
+	Amps          // per phase
+	Watts         // the group's total, at 230 V
+	Percent       // of the group's rating
+	ByRegime      // what the group's contract allows in a [Regime], which is the value
 )
 
 // Amount is a limit as it was commanded, in thousandths of its unit.
@@ -56,10 +57,14 @@ type Amount struct {
 // nominal is the voltage at which watts become amperes.
 const nominal meter.Millivolts = 230_000
 
-// For returns the amount in milliamps per phase of group g, never above its
+// For returns the amount in milliamps per phase of group g that a command may
+// ask for: never below what its customers are guaranteed.
+func (a Amount) For(g *Group) meter.Milliamps { return max(a.per(g), min(g.Guarantee, g.Rating)) }
+
+// per returns the amount in milliamps per phase of group g, never above its
 // rating and never below 0. Fractions are rounded down: the lower limit is the
 // safe one.
-func (a Amount) For(g *Group) meter.Milliamps {
+func (a Amount) per(g *Group) meter.Milliamps {
 	limit := g.Rating
 	switch a.Unit {
 	case Amps:
@@ -76,6 +81,10 @@ func (a Amount) For(g *Group) meter.Milliamps {
 		if phases > 0 {
 			limit = meter.Milliamps(a.Value * 1000 / int64(nominal) / phases)
 		}
+	case ByRegime:
+		if a.Value > 0 && a.Value < regimes && g.Contract[a.Value].Agreed {
+			limit = g.Contract[a.Value].Limit
+		}
 	}
 	return max(0, min(limit, g.Rating))
 }
@@ -90,6 +99,8 @@ func (a Amount) valid() bool {
 		return a.Value >= 0 && a.Value <= most
 	case Percent:
 		return a.Value >= 0 && a.Value <= 100_000
+	case ByRegime:
+		return a.Value >= 0 && a.Value < regimes
 	default:
 		return false
 	}
@@ -101,6 +112,9 @@ type Target struct {
 	Way    string
 	Phases [meter.Phases]bool // none set: all
 	Groups []string
+	// Absent is what else was named and is not here, in words that may be
+	// repeated: where customers were named by number, not by that.
+	Absent []string
 }
 
 // LimitCommand is the load management signal (R9): a limit for some groups from
@@ -118,7 +132,9 @@ type LimitCommand struct {
 	Relative     bool          // StartIn was given, not Start
 	Duration     time.Duration // 0: until cancelled, at most MaxDuration
 	Amount       Amount
-	Compensation string // the centre's token, given back in acks
+	Curve        []Block       // instead of Amount and Duration
+	Randomise    time.Duration // longest wait of a group that is let go, drawn per group
+	Compensation string        // the centre's token, given back in acks
 	Supersedes   string
 }
 
@@ -135,6 +151,8 @@ type CancelCommand struct {
 const (
 	mostCommands = 64  // scheduled and active at one time
 	mostKnown    = 512 // ids remembered
+
+	mostRandomise = 30 * time.Minute
 )
 
 // ack adds a rung to the ladder of command id.
@@ -165,6 +183,7 @@ func (r *run) admit(id, command, issuer, hash string, epoch, seq uint64, retaine
 		case k.Hash == "":
 			r.reject(id, command, WasCancelled)
 		case k.Hash != hash:
+			r.conflict()
 			r.reject(id, command, IDConflict)
 		default:
 			r.ack(Ack{ID: id, Command: command, Stage: k.Stage, Code: Duplicate})
@@ -253,10 +272,11 @@ func (r *run) forget() {
 // resolve returns the groups and ways that a target means, and the names in it
 // that this substation does not have.
 func (r *run) resolve(t Target) (groups, ways, refused []string) {
+	refused = slices.Clone(t.Absent)
 	if t.Way != "" {
 		w := r.way(t.Way)
 		if w < 0 {
-			return nil, nil, []string{t.Way}
+			return nil, nil, append(refused, t.Way)
 		}
 		ways = []string{t.Way}
 		for _, g := range r.groups[w] {
@@ -269,7 +289,7 @@ func (r *run) resolve(t Target) (groups, ways, refused []string) {
 				groups = append(groups, cfg.ID)
 			}
 		}
-		return groups, ways, nil
+		return groups, ways, refused
 	}
 	for _, id := range t.Groups {
 		g := r.group(id)
@@ -294,22 +314,14 @@ func (r *run) limit(c LimitCommand) {
 	}
 	t := r.cfg.Timers
 	groups, ways, refused := r.resolve(c.Target)
-	code := OK
+	length, code := r.form(&c)
 	switch {
-	case c.Class < Emergency || c.Class > Commercial || !c.Amount.valid(),
-		c.Duration < 0 || c.Duration > t.MaxDuration, c.StartIn < 0:
-		code = InvalidCommand
-	case c.Target.Way != "" && len(c.Target.Groups) > 0:
-		code = InvalidCommand
+	case code != OK:
 	case len(ways) == 0 || len(groups) == 0 && c.Amount.Unit != None:
 		code = NoTarget
 	}
 	at := r.now
 	var startWall time.Time
-	length := c.Duration
-	if length == 0 {
-		length = t.MaxDuration
-	}
 	if c.Relative {
 		at += c.StartIn
 		startWall = r.wall.Add(c.StartIn)
@@ -323,15 +335,23 @@ func (r *run) limit(c LimitCommand) {
 	}
 	endWall := startWall.Add(length)
 	remark := OK
+	lifts := c.Amount.Unit == None || c.Amount.Unit == ByRegime && Regime(c.Amount.Value) == Green
+	if code == OK && c.Class == Commercial && !lifts {
+		var not []string
+		groups, not = r.agreed(groups, startWall)
+		if refused = append(refused, not...); len(groups) == 0 {
+			code = NotOptedIn
+		}
+	}
 	if code == OK {
 		switch {
 		case at-r.now > t.MaxAhead:
 			code = TooFar
-		case c.Amount.Unit == None && at > r.now:
+		case lifts && at > r.now:
 			code = InvalidCommand
 		case !c.Relative && !endWall.After(r.wall):
 			code = Expired
-		case c.Amount.Unit != None && len(r.s.Commands) >= mostCommands:
+		case !lifts && len(r.s.Commands) >= mostCommands:
 			code = TooMany
 		}
 	}
@@ -360,9 +380,11 @@ func (r *run) limit(c LimitCommand) {
 			}
 		}
 	}
-	if c.Amount.Unit == None {
+	if lifts {
 		r.accept(c.ID, c.Hash, c.Issuer, c.Epoch, c.Seq, Completed)
-		r.supersede(func(o *Command) bool { return o.Issuer == c.Issuer && o.Class >= c.Class }, groups)
+		r.supersede(func(o *Command) bool {
+			return o.Issuer == c.Issuer && o.Class >= c.Class && (c.Amount.Unit == None || o.Amount.Unit == ByRegime)
+		}, groups)
 		r.ack(Ack{ID: c.ID, Command: name, Stage: Completed, Groups: groups})
 		return
 	}
@@ -372,11 +394,34 @@ func (r *run) limit(c LimitCommand) {
 	}
 	r.accept(c.ID, c.Hash, c.Issuer, c.Epoch, c.Seq, stage)
 	r.s.Commands = append(r.s.Commands, Command{
-		ID: c.ID, Issuer: c.Issuer, Class: c.Class, Groups: groups, Amount: c.Amount,
-		Compensation: c.Compensation, Stage: stage, Start: at, End: end,
-		StartWall: startWall, EndWall: endWall, Duration: end - at,
+		ID: c.ID, Issuer: c.Issuer, Class: c.Class, Groups: groups, Way: c.Target.Way, Amount: c.Amount, Curve: c.Curve,
+		Compensation: c.Compensation, Stage: stage, Start: at, End: end, Randomise: c.Randomise,
+		StartWall: startWall, EndWall: endWall, Duration: end - at, Open: c.Duration == 0 && len(c.Curve) == 0,
 	})
 	r.ack(Ack{ID: c.ID, Command: name, Stage: stage, Groups: groups})
+}
+
+// form returns how long a command of this form lasts at most, or what is wrong
+// with it.
+func (r *run) form(c *LimitCommand) (length time.Duration, code Code) {
+	if length = c.Duration; length == 0 {
+		length = r.cfg.Timers.MaxDuration
+	}
+	if len(c.Curve) > 0 {
+		if length = whole(c.Curve); length == 0 || c.Amount != (Amount{}) || c.Duration != 0 {
+			return 0, InvalidCommand
+		}
+		c.Curve = slices.Clone(c.Curve)
+		c.Amount = c.Curve[0].Amount
+	}
+	switch t := &c.Target; {
+	case c.Class < Emergency || c.Class > Commercial || !c.Amount.valid(), c.Duration < 0, length > r.cfg.Timers.MaxDuration,
+		c.StartIn < 0, c.Randomise < 0 || c.Randomise > mostRandomise, t.Way != "" && len(t.Groups) > 0:
+		return 0, InvalidCommand
+	case c.Amount.Unit == ByRegime && (c.Class == Commercial || t.Way == "" || t.Phases != [meter.Phases]bool{}):
+		return 0, InvalidCommand // a regime is the network's, and of a whole way
+	}
+	return length, OK
 }
 
 // cancel takes the end of a command before its time. A cancel may overtake its
@@ -412,8 +457,7 @@ func (r *run) supersede(match func(*Command) bool, groups []string) {
 			continue
 		}
 		if groups != nil {
-			c.Groups = slices.DeleteFunc(c.Groups, func(id string) bool { return slices.Contains(groups, id) })
-			r.ev.Store = true
+			r.drop(c, groups)
 		}
 		if groups == nil || len(c.Groups) == 0 {
 			r.finish(i, Superseded)
@@ -422,10 +466,15 @@ func (r *run) supersede(match func(*Command) bool, groups []string) {
 }
 
 // finish ends command i at its final stage.
-func (r *run) finish(i int, stage Stage) {
+func (r *run) finish(i int, stage Stage) { r.end(i, stage, OK) }
+
+func (r *run) end(i int, stage Stage, why Code) {
 	c := r.s.Commands[i]
+	for _, id := range c.Groups {
+		r.let(&c, id)
+	}
 	r.know(c.ID, "-", stage)
-	r.ack(Ack{ID: c.ID, Command: "limit", Stage: stage, Groups: c.Groups, Compensation: c.Compensation, Outcome: r.outcome(&c)})
+	r.ack(Ack{ID: c.ID, Command: "limit", Stage: stage, Code: why, Groups: c.Groups, Refused: c.OptedOut, Compensation: c.Compensation, Outcome: r.outcome(&c)})
 	r.s.Commands = slices.Delete(r.s.Commands, i, i+1)
 	r.ev.Store = true
 }
@@ -455,6 +504,9 @@ func (r *run) lifecycle() {
 			r.know(c.ID, "-", Active)
 			r.ack(Ack{ID: c.ID, Command: "limit", Stage: Active, Groups: c.Groups})
 			r.ev.Store = true
+		}
+		if c.Stage == Active {
+			r.follow(c)
 		}
 		over := r.now >= c.End
 		if c.Restored && over && r.now < c.Latest && (r.suspect || r.clock.Trusted() && r.wall.Before(c.EndWall)) {

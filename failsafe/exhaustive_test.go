@@ -73,7 +73,7 @@ func smallWorld() Config {
 		Site: "S1",
 		Ways: []Way{{ID: "W1", Rating: [3]meter.Milliamps{20_000_000, 20_000_000, 0}}},
 		Groups: []Group{
-			{ID: "G1", Way: "W1", Phases: [3]bool{true, false, false}, Rating: 12_000, Failsafe: 6_000},
+			{ID: "G1", Way: "W1", Phases: [3]bool{true, false, false}, Rating: 12_000, Failsafe: 6_000, OptIn: consent},
 			{ID: "G2", Way: "W1", Phases: [3]bool{false, true, false}, Rating: 32_000, Failsafe: 0, Contact: true},
 		},
 		Issuers: []string{"a", "b"},

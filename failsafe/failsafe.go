@@ -74,6 +74,22 @@ type Group struct {
 	Connectors int
 	Lockout    meter.Milliamps // per phase, while it is locked out; never above the lowest failsafe limit
 	Priority   bool            // shed last
+
+	// Schedule is the group's standing capacity profile (weekly time blocks): what
+	// it may draw with or without the centre. Where no period is, Rating.
+	Schedule []Period
+	Shift    time.Duration // of the schedule's edges
+	Stagger  time.Duration // at most, of the schedule's edges
+
+	Contract  [regimes]Contract // what it may draw in each regime of its way
+	Guarantee meter.Milliamps   // commands and the failsafe limit never go below
+	OptIn     time.Time         // since when commercial requests apply; zero: never
+}
+
+// Contract is what a group's customers agreed to for a regime.
+type Contract struct {
+	Agreed bool // else: no limit
+	Limit  meter.Milliamps
 }
 
 // Timers are the engine's times. All run on the monotonic clock.
@@ -199,6 +215,7 @@ const (
 	Overridden     Cause = "OVERRIDE"
 	Overload       Cause = "OVERLOAD"
 	NotMeasured    Cause = "NOT_MEASURED"
+	OnSchedule     Cause = "SCHEDULE"
 )
 
 // Inputs are what happened since the last step. Everything in it arrived at the
@@ -209,6 +226,7 @@ type Inputs struct {
 	Cancels    []CancelCommand
 	Overrides  []OverrideCommand
 	Reports    []Report
+	OptOuts    []OptOut
 	Feedback   []Feedback
 	Loads      []Load
 	Draws      []Draw
@@ -333,7 +351,7 @@ type RefusedHeartbeat struct {
 // Ack is one rung of a command's ladder.
 type Ack struct {
 	ID      string
-	Command string // limit, cancel, override
+	Command string // limit, cancel, override, optout
 	Stage   Stage
 	Code    Code
 	Groups  []string // those concerned
@@ -382,6 +400,10 @@ const (
 	RetainedRefuse Code = "RETAINED"
 	TooMany        Code = "TOO_MANY"
 	LocalHolds     Code = "LOCAL_OVERRIDE" // a local override governs the target
+	NotOptedIn     Code = "NOT_OPTED_IN"   // a request, and none of its groups consented
+	OptedOut       Code = "OPTED_OUT"      // a remark: some of its customers refused the request
+	NoEvent        Code = "NO_EVENT"       // of an opt-out: there is no such request
+	NotOptional    Code = "NOT_OPTIONAL"   // of an opt-out: it is no request
 )
 
 // Events are what a step has to tell.

@@ -22,14 +22,17 @@ func testConfig() Config {
 		Ways: []Way{{ID: "W1", Rating: [3]meter.Milliamps{300_000, 300_000, 300_000}},
 			{ID: "W2", Rating: [3]meter.Milliamps{300_000, 300_000, 300_000}}},
 		Groups: []Group{
-			{ID: "G1", Way: "W1", Phases: [3]bool{true, false, false}, Rating: 96_000, Failsafe: 24_000},
-			{ID: "G2", Way: "W1", Phases: [3]bool{true, true, true}, Rating: 63_000, Failsafe: 12_000},
-			{ID: "G3", Way: "W2", Phases: [3]bool{false, true, false}, Rating: 32_000, Failsafe: 6_000},
+			{ID: "G1", Way: "W1", Phases: [3]bool{true, false, false}, Rating: 96_000, Failsafe: 24_000, OptIn: consent},
+			{ID: "G2", Way: "W1", Phases: [3]bool{true, true, true}, Rating: 63_000, Failsafe: 12_000, OptIn: consent},
+			{ID: "G3", Way: "W2", Phases: [3]bool{false, true, false}, Rating: 32_000, Failsafe: 6_000, OptIn: consent},
 		},
 		Issuers: []string{"scada-1"},
 		Timers:  t,
 	}
 }
+
+// consent is long ago, wherever a test steps the clock to.
+var consent = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var epoch = time.Date(2026, 11, 24, 17, 0, 0, 0, time.UTC)
 

@@ -62,12 +62,17 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 			most, rule, source = a, RuleCommand, c.ID
 		}
 	}
+	if plan := &r.plans[g]; len(plan.stretches) > 0 {
+		if limit := plan.at(&r.today, cfg.Rating); limit < most {
+			most, rule, source = limit, RuleSchedule, ""
+		}
+	}
 	if low := r.weeks[g].lowest; low < most && r.blind(g) {
 		most, rule, source = low, RuleUnmeasured, ""
 	}
 	if w.State.restricted() {
 		limit, why := r.profile(g, &r.today), RuleFailsafe
-		switch ceiling := r.s.Groups[g].From; {
+		switch ceiling := max(r.s.Groups[g].From, min(cfg.Guarantee, cfg.Rating)); {
 		case w.Headroom:
 			limit, why = ceiling, RuleHeadroom
 		case w.Kept && ceiling < limit:
@@ -115,7 +120,7 @@ func (r *run) ramp(g int, most meter.Milliamps, shared bool) (meter.Milliamps, R
 	gs, cfg, t := &r.s.Groups[g], &r.cfg.Groups[g], &r.cfg.Timers
 	load := r.highest(g)
 	if r.frozen(g) {
-		gs.Raised = r.now
+		gs.Raised = max(gs.Raised, r.now)
 		return gs.Limit, RuleFrozen
 	}
 	if r.heldHere(g) {
@@ -128,7 +133,7 @@ func (r *run) ramp(g int, most meter.Milliamps, shared bool) (meter.Milliamps, R
 	}
 	o := r.governing(cfg.ID)
 	if load == unmeasured && (o == nil || !o.Local || o.Kind != Release) {
-		gs.Raised = r.now
+		gs.Raised = max(gs.Raised, r.now)
 		return gs.Limit, RuleBlind
 	}
 	if cfg.Contact && most >= cfg.Rating && gs.Limit < cfg.Rating {

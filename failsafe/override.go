@@ -111,7 +111,7 @@ func (r *run) override(c OverrideCommand) {
 	code := OK
 	switch {
 	case c.Kind < HoldOff || c.Kind > ClearOverride, c.By == "", length < 0 || length > most,
-		c.Kind == LimitTo && (!c.Amount.valid() || c.Amount.Unit == None),
+		c.Kind == LimitTo && (!c.Amount.valid() || c.Amount.Unit == None || c.Amount.Unit == ByRegime),
 		c.Target.Way != "" && len(c.Target.Groups) > 0:
 		code = InvalidCommand
 	case len(groups) == 0:
@@ -223,7 +223,7 @@ func (r *run) overridden(g int, most meter.Milliamps, rule Rule, source string) 
 	case Release:
 		return cfg.Rating, RuleOverride, o.ID
 	case LimitTo:
-		limit = o.Amount.For(cfg)
+		limit = o.Amount.per(cfg)
 	}
 	if limit < most {
 		return limit, RuleOverride, o.ID

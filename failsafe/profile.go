@@ -42,8 +42,24 @@ type weekly struct {
 
 // week works a group's profile out. Where no period is, its failsafe limit holds.
 func (e *Engine) week(g *Group) weekly {
-	w := weekly{lowest: g.Failsafe}
-	if len(g.Profile) == 0 {
+	return e.weekOf(g, g.Failsafe, g.Profile, 0, "profile|"+g.ID, mostStagger)
+}
+
+// schedule works out what a group may draw with or without the centre.
+func (e *Engine) schedule(g *Group) weekly {
+	return e.weekOf(g, g.Rating, g.Schedule, g.Shift, "schedule|"+g.ID, min(g.Stagger, mostStagger))
+}
+
+// lowest is the lowest limit that time alone can bring group g while the centre
+// is silent.
+func (e *Engine) lowest(g int) meter.Milliamps { return min(e.weeks[g].lowest, e.plans[g].lowest) }
+
+// weekOf works a week of periods out; where none is, otherwise holds.
+func (e *Engine) weekOf(g *Group, otherwise meter.Milliamps, periods []Period, shift time.Duration, draw string, stagger time.Duration) weekly {
+	least := min(g.Guarantee, g.Rating)
+	otherwise = max(otherwise, least)
+	w := weekly{lowest: otherwise}
+	if len(periods) == 0 {
 		return w
 	}
 	edges := []int{0}
@@ -52,18 +68,21 @@ func (e *Engine) week(g *Group) weekly {
 		limit    meter.Milliamps
 	}
 	var spans []span
-	for _, p := range g.Profile {
+	later := int(shift/time.Second%weekLength+weekLength) % weekLength
+	for _, p := range periods {
 		for d, on := range p.Days {
 			if !on {
 				continue
 			}
-			from, to := d*dayMinutes+p.From, d*dayMinutes+p.To
-			if p.To <= p.From {
-				to += dayMinutes
+			long := p.To - p.From
+			if long <= 0 {
+				long += dayMinutes
 			}
-			spans = append(spans, span{from * 60, min(to*60, weekLength), p.Limit})
-			if to*60 > weekLength { // Saturday night
-				spans = append(spans, span{0, to*60 - weekLength, p.Limit})
+			from := ((d*dayMinutes+p.From)*60 + later) % weekLength
+			to := from + long*60
+			spans = append(spans, span{from, min(to, weekLength), max(p.Limit, least)})
+			if to > weekLength { // Saturday night
+				spans = append(spans, span{0, to - weekLength, max(p.Limit, least)})
 			}
 		}
 	}
@@ -75,7 +94,7 @@ func (e *Engine) week(g *Group) weekly {
 		if from == weekLength {
 			break
 		}
-		limit, any := g.Failsafe, false
+		limit, any := otherwise, false
 		for _, s := range spans {
 			if s.from <= from && from < s.to {
 				if !any || s.limit < limit {
@@ -89,7 +108,7 @@ func (e *Engine) week(g *Group) weekly {
 		}
 	}
 	w.lowest = slices.MinFunc(w.stretches, func(a, b stretch) int { return cmp.Compare(a.limit, b.limit) }).limit
-	w.stagger = int(e.draw("profile|"+g.ID, mostStagger) / time.Second)
+	w.stagger = int(e.draw(draw, stagger) / time.Second)
 	return w
 }
 
@@ -147,16 +166,16 @@ func (e *Engine) look(wall time.Time, trusted bool) calendar {
 	return c
 }
 
-// profile is the limit of group g while the centre is silent. Of an hour that
-// comes twice, when clocks go back, the stricter counts both times; one that is
-// left out is left out. Without a clock that can be trusted the strictest of the
-// whole profile holds: which day it is isn't known either.
+// profile is the limit of group g while the centre is silent.
 func (e *Engine) profile(g int, c *calendar) meter.Milliamps {
-	return e.weekLow(&e.weeks[g], e.cfg.Groups[g].Rating, c)
+	return e.weeks[g].at(c, e.cfg.Groups[g].Rating)
 }
 
-// weekLow is what a week says now, most where it says nothing.
-func (e *Engine) weekLow(w *weekly, most meter.Milliamps, c *calendar) meter.Milliamps {
+// at is the limit at an instant. Of an hour that comes twice, when clocks go
+// back, the stricter counts both times; one that is left out is left out. Without
+// a clock that can be trusted the strictest of the whole week holds: which day it
+// is isn't known either.
+func (w *weekly) at(c *calendar, low meter.Milliamps) meter.Milliamps {
 	if len(w.stretches) == 0 || !c.trust {
 		return w.lowest
 	}
@@ -166,7 +185,6 @@ func (e *Engine) weekLow(w *weekly, most meter.Milliamps, c *calendar) meter.Mil
 			from, to = min(from, at-twice), max(to, at+twice-1)
 		}
 	}
-	low := most
 	for i, offset := range c.offset {
 		a, b := from, to
 		if i > 0 && c.change[i-1] != 0 {

@@ -42,9 +42,10 @@ type State struct {
 
 	Ways     []WayState
 	Groups   []GroupState
-	Commands []Command // scheduled and active
-	Known    []Known   // ids seen, oldest first
-	Lost     bool      // the state of before was lost; until a statement
+	Commands []Command     // scheduled and active
+	Known    []Known       // ids seen, oldest first
+	Lost     bool          // the state of before was lost; until a statement
+	Conflict time.Duration // when an id last came with two bodies, until that is over; 0: never
 
 	Outage string // the loss of the substation's supply, while it lasts
 	Host   string // the run of the machine that stored this; the engine only keeps it
@@ -92,6 +93,7 @@ type WayState struct {
 	// is the last, 0 for none.
 	Flaps  int
 	LostAt time.Duration
+	Ending bool // LIMIT_ENDING is raised
 }
 
 // GroupState is the limit of one group and what its actuator made of it.
@@ -124,6 +126,7 @@ type GroupState struct {
 	Lifted         time.Duration // when Cap was last raised
 	Paused         bool          // so that others can charge
 	PausedAt       time.Duration
+	Below          bool // BELOW_GUARANTEE is raised
 
 	Draw     [meter.Phases]meter.Milliamps // as measured; with Drawn
 	DrawnAt  time.Duration
@@ -158,6 +161,7 @@ const (
 	RuleUnmeasured Rule = "not measured for a minute: failsafe limit"
 	RuleProtection Rule = "overload protection"
 	RuleOverride   Rule = "override"
+	RuleSchedule   Rule = "capacity profile"
 	RuleHeadroom   Rule = "what was in force when the centre was lost"
 )
 
@@ -167,7 +171,12 @@ type Command struct {
 	Issuer       string
 	Class        Class
 	Groups       []string
-	Amount       Amount
+	Way          string   // where it was for one
+	OptedOut     []string // groups that were taken out of it
+	Amount       Amount   // of a curve: of the block that it is in
+	Curve        []Block
+	Randomise    time.Duration
+	Open         bool // without an end of its own
 	Compensation string
 	Stage        Stage // Scheduled or Active
 	Start, End   time.Duration
@@ -200,7 +209,8 @@ type Engine struct {
 	bounds []constraint
 	on     [][]int // group -> constraints
 	lots   []uint64
-	weeks  []weekly // of each group
+	weeks  []weekly // of each group, while the centre is silent
+	plans  []weekly // of each group, always
 	// profiled: a group has a profile; place is where its clock hangs.
 	profiled bool
 	hours    weekly // 0 in peak hours
@@ -222,7 +232,8 @@ func NewEngine(cfg Config) *Engine {
 	}
 	for g := range cfg.Groups {
 		e.weeks = append(e.weeks, e.week(&cfg.Groups[g]))
-		e.profiled = e.profiled || len(cfg.Groups[g].Profile) > 0
+		e.plans = append(e.plans, e.schedule(&cfg.Groups[g]))
+		e.profiled = e.profiled || len(cfg.Groups[g].Profile)+len(cfg.Groups[g].Schedule) > 0
 	}
 	if cfg.Autonomous > 0 {
 		e.hours, e.profiled = e.peakWeek(), true
@@ -238,7 +249,7 @@ func (e *Engine) New(now time.Duration, wall time.Time, lost bool) State {
 		s.Ways = append(s.Ways, e.newWay(w.ID, now, wall, lost))
 	}
 	for g := range e.cfg.Groups {
-		s.Groups = append(s.Groups, GroupState{ID: e.cfg.Groups[g].ID, Limit: e.weeks[g].lowest, Rule: RuleFailsafe, Raised: now})
+		s.Groups = append(s.Groups, GroupState{ID: e.cfg.Groups[g].ID, Limit: e.lowest(g), Rule: RuleFailsafe, Raised: now})
 	}
 	for _, w := range e.cfg.Ways {
 		s.Constraints = append(s.Constraints, newConstraints(w.ID, now)...)
@@ -280,6 +291,9 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		old.Ever && old.Mono-old.lastSign()+down < e.cfg.Timers.HeartbeatTimeout
 	s.Tokens, s.Sequences = slices.Clone(old.Tokens), slices.Clone(old.Sequences)
 	s.Lost, s.Floor, s.Audit, s.Outage, s.Host, s.Switch = old.Lost, old.Floor, old.Audit, old.Outage, old.Host, old.Switch
+	if old.Conflict != 0 {
+		s.Conflict = old.Conflict + shift
+	}
 	if bumpless {
 		s.Ever, s.Heard = true, now-(old.Mono-old.Heard+down)
 		if s.Silence = old.Silence; s.Silence.Until != 0 {
@@ -297,7 +311,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 			continue
 		}
 		was := old.Ways[o]
-		w.Flaps = was.Flaps
+		w.Flaps, w.Ending = was.Flaps, was.Ending
 		if was.LostAt != 0 {
 			w.LostAt = was.LostAt + shift
 		}
@@ -327,7 +341,7 @@ func (e *Engine) Resume(old State, now time.Duration, wall time.Time, clock mete
 		} else {
 			g.Limit = min(was.Limit, e.profile(i, &today))
 		}
-		g.From = was.From
+		g.From, g.Below = was.From, was.Below
 		g.Capped, g.Cap, g.Paused, g.PausedAt = was.Capped, was.Cap, was.Paused, was.PausedAt+shift
 		g.Withheld, g.Owed, g.Total = was.Withheld, was.Owed, was.Total
 		g.Failed, g.FailedSeen = was.Failed, was.FailedSeen // told once more
@@ -388,7 +402,7 @@ func (e *Engine) Stop(s State, now time.Duration, wall time.Time) (State, []Setp
 	s.Mono, s.Wall, s.Stopped = now, wall, true
 	var rest []Setpoint
 	for i, g := range s.Groups {
-		rest = append(rest, Setpoint{Group: g.ID, Limit: min(g.Limit, e.weeks[i].lowest)})
+		rest = append(rest, Setpoint{Group: g.ID, Limit: min(g.Limit, e.lowest(i))})
 	}
 	return s, rest
 }
@@ -415,6 +429,7 @@ func (s State) clone() State {
 	for i := range s.Commands {
 		s.Commands[i].Groups = slices.Clone(s.Commands[i].Groups)
 		s.Commands[i].Effects = slices.Clone(s.Commands[i].Effects)
+		s.Commands[i].OptedOut = slices.Clone(s.Commands[i].OptedOut)
 	}
 	return s
 }

@@ -63,6 +63,9 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 			r.silence(c)
 		}
 	}
+	for _, o := range in.OptOuts {
+		r.optOut(o)
+	}
 	r.lifecycle()
 	r.expire()
 	r.authority()
@@ -74,6 +77,7 @@ func (e *Engine) Step(s State, in Inputs, now time.Duration, wall time.Time) (St
 	r.protect()
 	r.limits()
 	r.settle()
+	r.warnings()
 	for _, f := range in.Feedback {
 		r.feedback(f)
 	}
@@ -305,6 +309,7 @@ func (e *Engine) draw(event string, most time.Duration) time.Duration {
 
 var limitedBy = map[Rule]Cause{
 	RuleCommand: CommandActive, RuleProtection: Overload, RuleUnmeasured: NotMeasured, RuleOverride: Overridden,
+	RuleSchedule: OnSchedule,
 }
 
 // settle gives the ways that are heard the name of what they do: going up, held
@@ -321,7 +326,7 @@ func (r *run) settle() {
 		}
 		for _, g := range r.groups[i] {
 			switch rule := r.s.Groups[g].Rule; rule {
-			case RuleCommand, RuleProtection, RuleUnmeasured, RuleOverride:
+			case RuleCommand, RuleProtection, RuleUnmeasured, RuleOverride, RuleSchedule:
 				if to == Free {
 					to, why = Limited, limitedBy[rule]
 				}
@@ -397,7 +402,7 @@ func (r *run) deadline() time.Duration {
 		c := &r.s.Commands[i]
 		at(c.Start)
 		if c.Stage == Active {
-			at(c.End)
+			at(c.turn(r.now))
 			if c.Restored {
 				at(r.now + time.Second)
 			}

@@ -90,8 +90,9 @@ type status struct {
 		Age                  float64 `json:"age_s"`
 		Amps                 [3]*float64
 	}
-	Buses  []busStatus
-	Meters []struct {
+	Requests []request
+	Buses    []busStatus
+	Meters   []struct {
 		ID, Profile, Serial string
 		Ways                []string
 	}
@@ -183,6 +184,10 @@ func (s *status) print(w io.Writer) {
 	t.Flush() // to a writer whose failure shows by itself
 	for _, o := range s.Failsafe.Override {
 		fmt.Fprintf(w, "\noverride of %s: %s by %s (%s, %s) until %s\n", o.Target, o.Kind, o.By, o.Source, o.Why, o.Expires.Format(time.RFC3339))
+	}
+	if len(s.Requests) > 0 {
+		fmt.Fprintln(w)
+		printCommands(w, s.Requests)
 	}
 	for _, o := range s.Topology {
 		fmt.Fprintf(w, "\n%s is %s, by %s (%s) until %s\n", o.Way, o.State, o.By, o.Why, o.Expires.UTC().Format(time.RFC3339))

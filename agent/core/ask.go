@@ -60,6 +60,7 @@ type View struct {
 	Topology []Topology      `json:"topology,omitempty"` // not as usual
 	Ways     []WayView       `json:"ways"`
 	Reports  []ReportView    `json:"reports"` // of third parties
+	Requests []RequestView   `json:"requests"`
 }
 
 // ShelfView is an alarm that somebody does not want to hear of for a while.
@@ -86,7 +87,7 @@ func (l *Loop) View(ctx context.Context) (v View, err error) {
 	err = l.Ask(ctx, func(l *Loop) {
 		v = View{Agent: l.agent, Time: l.Wall(), Clock: l.clockWas.String(), Alarms: []string{}}
 		v.Failsafe, v.Groups = l.retained()
-		v.Reports = l.reportViews()
+		v.Reports, v.Requests = l.reportViews(), l.requestViews()
 		v.Topology = append(v.Topology, l.topology.ways...)
 		v.Health = message.AppendHealth(nil, l.agent, v.Time, l.health.points)
 		for _, way := range append(l.feedIDs(), siteWay) {

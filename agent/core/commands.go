@@ -130,9 +130,16 @@ func limitCommand(c *message.Command, b *message.Limit) failsafe.LimitCommand {
 		ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]),
 		Expires: c.Expires, Class: failsafe.Class(b.Class),
 		Target: target(&b.Target), Amount: amount(b.Value),
-		Start: b.Start, StartIn: b.StartIn, Relative: b.Relative, Duration: b.Duration,
-		Compensation: string(b.Compensation), Supersedes: b.Supersedes,
+		Start: b.Start, StartIn: b.StartIn, Relative: b.Relative, Duration: b.Duration, Curve: curve(b.Curve),
+		Randomise: b.Randomise, Compensation: string(b.Compensation), Supersedes: b.Supersedes,
 	}
+}
+
+func curve(blocks []message.Block) (out []failsafe.Block) {
+	for _, b := range blocks {
+		out = append(out, failsafe.Block{For: b.For, Amount: amount(b.Value)})
+	}
+	return out
 }
 
 func target(t *message.Target) failsafe.Target {
@@ -147,6 +154,7 @@ func amount(v message.Value) failsafe.Amount {
 	units := [...]failsafe.Unit{
 		message.Amps: failsafe.Amps, message.Watts: failsafe.Watts,
 		message.Percent: failsafe.Percent, message.Unlimited: failsafe.None,
+		message.ByRegime: failsafe.ByRegime,
 	}
 	if int(v.Unit) >= len(units) {
 		return failsafe.Amount{}

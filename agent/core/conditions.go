@@ -63,8 +63,9 @@ func (a *alarms) condition(l *Loop, c failsafe.Condition, wall time.Time) {
 		return
 	}
 	severity := meter.Major
-	if c.Kind == string(failsafe.NoStatement) || c.Kind == alarmFlood || c.Kind == certificateExpiring || c.Kind == failsafe.ActuatorDrift ||
-		c.Kind == failsafe.LocalControl || c.Kind == failsafe.CustomerOverride || c.Kind == inputConditions[configs.InputDoor] {
+	switch c.Kind {
+	case string(failsafe.NoStatement), failsafe.LimitEnding, failsafe.BelowGuarantee, profileOld, alarmFlood, certificateExpiring,
+		failsafe.ActuatorDrift, failsafe.LocalControl, failsafe.CustomerOverride, inputConditions[configs.InputDoor]:
 		severity = meter.Warning
 	}
 	raised := meter.Alarm{ID: id, Way: way, Kind: c.Kind, Edge: meter.Raise, At: wall, Severity: severity, Raises: 1,

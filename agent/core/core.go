@@ -174,6 +174,7 @@ type Loop struct {
 	halfHours  atomic.Uint64
 
 	reports  map[string]reported // by group
+	profile  profileAge
 	refusals allowance
 	audit    auditor
 	rejected atomic.Uint64
@@ -360,6 +361,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.tickTopology(now, wall, clock)
 	l.watchStore(wall)
 	l.watchLink(wall)
+	l.watchProfile(wall, clock)
 	l.alarms.tick(l, now, wall)
 	l.tickSupply(wall, clock)
 	l.tickLoading(now, wall, clock)

@@ -119,7 +119,7 @@ func (l *Loop) failsafeState(wall time.Time) *message.FailsafeState {
 		rule, source := l.deciding(w.ID)
 		f.Ways = append(f.Ways, message.FailsafeWay{
 			Way: w.ID, State: w.State.String(), Since: w.SinceWall, Cause: string(w.Cause),
-			Rule: rule, Source: source, Ends: l.ends(&w),
+			Rule: rule, Source: source, Ends: l.ends(&w), Regime: l.State.Regime(w.ID).String(),
 		})
 	}
 	for _, o := range l.State.Overrides {
@@ -191,6 +191,8 @@ func (l *Loop) ends(w *failsafe.WayState) string {
 			return "every phase below 88 % of its rating; then a few amperes a minute"
 		case failsafe.NotMeasured:
 			return "a good measurement of the way"
+		case failsafe.OnSchedule:
+			return "the next period of the groups' schedule that allows more"
 		}
 		return "the command's end, its cancel, or \"none\" from its issuer"
 	default:
@@ -205,6 +207,7 @@ func (l *Loop) groupStates() []message.GroupState {
 		g, c := &l.State.Groups[i], &l.Config.Groups[i]
 		s := message.GroupState{
 			Group: g.ID, Way: c.Way, State: g.Actuation.String(), Deciding: string(g.Rule), Command: g.Source, Ends: l.groupEnds(i),
+			Guarantee: meter.Milliamps(configs.Milli(c.Guarantee)), OptIn: l.Engine.OptIn(i),
 		}
 		if c := &g.CustomerReport; c.Known || g.Customer {
 			s.Customer = &message.Customer{Active: g.Customer, Since: g.CustomerSince, Wh: c.Wh, Count: c.Count}

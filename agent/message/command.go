@@ -83,7 +83,8 @@ type Limit struct {
 	Relative     bool
 	Duration     time.Duration // 0: until cancelled
 	Value        Value
-	Compensation []byte // JSON, echoed and not read
+	Curve        []Block // instead of Value and Duration
+	Compensation []byte  // JSON, echoed and not read
 	Randomise    time.Duration
 	Supersedes   string
 }
@@ -234,6 +235,7 @@ const (
 	Watts                     // of the group as a whole, at 230 V
 	Percent                   // of the group's rating
 	Unlimited                 // the statement that there is no limit
+	ByRegime                  // what was agreed to for a regime: thousandths hold its [Regime]
 )
 
 // Value is a limit: thousandths of an ampere, a watt or a per cent.

@@ -3,6 +3,7 @@ package message
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 
 	"lvagent/meter"
@@ -137,9 +138,18 @@ func (f *fields) limitCommand() Limit {
 	l := Limit{
 		Target:     f.target("target"),
 		Duration:   f.span("duration", 1, optional),
-		Value:      f.value("limit"),
 		Randomise:  f.span("randomise", 0, optional),
 		Supersedes: f.id("supersedes", optional),
+	}
+	switch curve := f.has("curve"); {
+	case curve && f.has("limit"):
+		f.wrong("limit", "limit and curve exclude each other")
+	case curve && f.has("duration"):
+		f.wrong("duration", "a curve lasts as long as its blocks")
+	case curve:
+		l.Curve = f.curve("curve")
+	default:
+		l.Value = f.value("limit", true)
 	}
 	switch class := f.text("class", 16, required); class {
 	case "emergency":
@@ -192,7 +202,7 @@ func (f *fields) overrideCommand() Override {
 	}
 	switch {
 	case o.Kind == LimitTo:
-		o.Value = f.value("limit")
+		o.Value = f.value("limit", false)
 	case f.has("limit"):
 		f.wrong("limit", "only an override of kind limit has one")
 	}
@@ -422,8 +432,9 @@ func (f *fields) target(key string) Target {
 	return t
 }
 
-// value reads a limit: "none", or an object with exactly one unit.
-func (f *fields) value(key string) Value {
+// value reads a limit: "none", or an object with exactly one unit or, where one
+// may be named, a regime.
+func (f *fields) value(key string, regime bool) Value {
 	if text, ok := f.object[key].(string); ok {
 		if text != "none" {
 			f.wrong(key, "%q is not none", text)
@@ -434,20 +445,16 @@ func (f *fields) value(key string) Value {
 	if !ok {
 		return Value{}
 	}
-	var v Value
-	units := 0
-	for _, u := range [...]struct {
-		key  string
-		unit Unit
-		most int64
-	}{{"amps", Amps, maxMilliamps}, {"watts", Watts, maxMilliwatts}, {"percent", Percent, maxMillipct}} {
-		if o.has(u.key) {
-			units++
-			v = Value{Unit: u.unit, Thousandths: o.thousandths(u.key, u.most)}
-		}
-	}
-	if units != 1 {
-		o.wrong("", "exactly one of amps, watts and percent is needed, got %d", units)
+	v := Value{}
+	switch named := o.has("regime"); {
+	case !named:
+		v = o.amount()
+	case !regime:
+		o.wrong("regime", "a regime is not for a person to order")
+	case slices.ContainsFunc(unitKeys(), o.has):
+		o.wrong("regime", "regime and an amount exclude each other")
+	default:
+		v = o.regime("regime")
 	}
 	f.adopt(o)
 	return v

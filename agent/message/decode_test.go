@@ -52,6 +52,13 @@ func TestDecode(t *testing.T) {
 		{"no limit", "limit", `{` + headText + `,"class":"network","target":{"way":"W3"},"start_in":"0s","limit":"none"}`, Limit{
 			Class: Network, Target: Target{Way: "W3"}, Relative: true, Value: Value{Unit: Unlimited},
 		}},
+		{"a regime", "limit", `{` + headText + `,"class":"network","target":{"way":"W3"},"start_in":"0s","limit":{"regime":"amber","amps":null}}`, Limit{
+			Class: Network, Target: Target{Way: "W3"}, Relative: true, Value: Value{ByRegime, int64(Amber)},
+		}},
+		{"a capacity curve", "limit", `{` + headText + `,"class":"network","target":{"way":"W3"},"start_in":"0s","curve":[{"for":"30m","percent":60},{"for":"1h","percent":100}],"randomise":"5m"}`, Limit{
+			Class: Network, Target: Target{Way: "W3"}, Relative: true, Randomise: 5 * time.Minute,
+			Curve: []Block{{30 * time.Minute, Value{Percent, 60_000}}, {time.Hour, Value{Percent, 100_000}}},
+		}},
 		{"cancel", "cancel", `{` + headText + `,"cancels":"c-0"}`, Cancel{"c-0"}},
 		{"override", "override", `{` + headText + `,"target":{"way":"W3"},"kind":"limit","limit":{"amps":0},"for":"60m","by":"J. Smith","why":"test"}`,
 			Override{Target: Target{Way: "W3"}, Kind: LimitTo, Value: Value{Unit: Amps}, For: time.Hour, By: "J. Smith", Why: "test"}},
@@ -181,6 +188,17 @@ func TestRejections(t *testing.T) {
 		{"above any rating", "limit", limit("16.5", "10000.1"), false, Invalid, "limit.amps: 10000.1 is not", "c-1"},
 		{"amps as text", "limit", limit("16.5", `"16"`), false, Invalid, "limit.amps: not a number", "c-1"},
 		{"101 per cent", "limit", limit(`"amps":16.5`, `"percent":101`), false, Invalid, "limit.percent: 101 is not", "c-1"},
+		{"limit and curve", "limit", limit(`"limit"`, `"curve":[{"for":"30m","amps":6}],"limit"`), false, Invalid, "limit: limit and curve", "c-1"},
+		{"a curve with a duration", "limit", limit(`"limit":{"amps":16.5}`, `"curve":[{"for":"30m","amps":6}]`), false, Invalid, "duration: a curve lasts", "c-1"},
+		{"a curve of nothing", "limit", limit(`"duration":"30m","limit":{"amps":16.5}`, `"curve":[]`), false, Invalid, "curve: not a list of 1 to 96", "c-1"},
+		{"a curve of a number", "limit", limit(`"duration":"30m","limit":{"amps":16.5}`, `"curve":[1]`), false, Invalid, "curve: element 0 is not an object", "c-1"},
+		{"a block of no length", "limit", limit(`"duration":"30m","limit":{"amps":16.5}`, `"curve":[{"for":"30m","amps":6},{"for":"0s","amps":6}]`), false, Invalid, "curve[1].for: 0s is too short", "c-1"},
+		{"a block without a limit", "limit", limit(`"duration":"30m","limit":{"amps":16.5}`, `"curve":[{"for":"30m"}]`), false, Invalid, "curve[0]: exactly one of amps", "c-1"},
+		{"a negative block", "limit", limit(`"duration":"30m","limit":{"amps":16.5}`, `"curve":[{"for":"30m","amps":-6}]`), false, Invalid, "curve[0].amps: -6 is not", "c-1"},
+		{"blocks of two units", "limit", limit(`"duration":"30m","limit":{"amps":16.5}`, `"curve":[{"for":"30m","amps":6},{"for":"30m","percent":6}]`), false, Invalid, "curve[1]: in another unit", "c-1"},
+		{"a regime and amps", "limit", limit(`{"amps":16.5}`, `{"amps":16.5,"regime":"red"}`), false, Invalid, "limit.regime: regime and an amount", "c-1"},
+		{"a regime that is none", "limit", limit(`{"amps":16.5}`, `{"regime":"blue"}`), false, Invalid, `limit.regime: "blue"`, "c-1"},
+		{"a regime ordered by a person", "override", with(t, override, `{"amps":10}`, `{"regime":"red"}`), false, Invalid, "limit.regime: a regime is not", "c-1"},
 		{"compensation too long", "limit", limit("token", strings.Repeat("x", 1023)), false, Invalid, "compensation: 1025 octets", "c-1"},
 
 		{"cancels nothing", "cancel", []byte(`{` + headText + `}`), false, Invalid, "cancels: missing", "c-1"},
@@ -290,7 +308,7 @@ func FuzzDecode(f *testing.F) {
 		if r != nil || again.Hash != c.Hash {
 			t.Fatalf("canonical form is not stable: %v\n%s\n%s", r, c.Canonical, again.Canonical)
 		}
-		if l, ok := c.Body.(Limit); ok && (l.Value.Thousandths < 0 || l.Value.Unit == 0 || l.Duration < 0 || l.Class == 0) {
+		if l, ok := c.Body.(Limit); ok && (l.Value.Thousandths < 0 || (l.Value.Unit == 0) != (len(l.Curve) > 0) || l.Duration < 0 || l.Class == 0) {
 			t.Fatalf("limit out of range: %+v", l)
 		}
 	})

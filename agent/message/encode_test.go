@@ -152,15 +152,15 @@ func TestGoldens(t *testing.T) {
 		"failsafe": AppendFailsafe(nil, agent, &FailsafeState{
 			T: instant, State: "FAILSAFE",
 			Ways: []FailsafeWay{
-				{Way: "W3", State: "FAILSAFE", Since: start, Cause: "HEARTBEAT_LOST", Rule: "failsafe profile", Source: "scada-1", Ends: "a stable heartbeat and a statement"},
-				{Way: "W4", State: "FREE", Since: start},
+				{Way: "W3", State: "FAILSAFE", Since: start, Cause: "HEARTBEAT_LOST", Rule: "failsafe profile", Source: "scada-1", Ends: "a stable heartbeat and a statement", Regime: "amber"},
+				{Way: "W4", State: "FREE", Since: start, Regime: "green"},
 			},
 			Overrides: []OverrideInForce{{Target: "W3", Kind: "release", By: "J. Smith", Why: "cable test", Source: "local", Since: start, Expires: start.Add(time.Hour)}},
 			Topology:  []SuppliedWay{{Way: "W1", State: BackFed, By: "duty engineer", Why: "joint", Source: "remote", Since: start, Expires: start.Add(8 * time.Hour)}},
 		}),
 		"groups": AppendGroups(nil, agent, instant, []GroupState{
 			{
-				Group: "G1", Way: "W3", State: "CONFIRMED", Deciding: "failsafe profile",
+				Group: "G1", Way: "W3", State: "CONFIRMED", Deciding: "failsafe profile", Guarantee: 6000, OptIn: start,
 				Limit:    [meter.Phases]*Flow{{Import: milliamps(24_000), Export: milliamps(0)}},
 				Feedback: [meter.Phases]*Flow{{Import: milliamps(24_049)}},
 			},

@@ -157,6 +157,7 @@ type FailsafeWay struct {
 	Rule       string
 	Source     string
 	Ends       string // what would end it
+	Regime     string
 }
 
 // OverrideInForce is an override that runs now.
@@ -191,6 +192,7 @@ func AppendFailsafe(dst []byte, agent string, f *FailsafeState) []byte {
 		w.known("rule", way.Rule)
 		w.known("source", way.Source)
 		w.known("ends", way.Ends)
+		w.text("regime", way.Regime)
 		w.shut()
 	}
 	w.shut()
@@ -237,6 +239,8 @@ type GroupState struct {
 	Command    string    // id of the command or event behind it, or empty
 	Ends       string    // what would end it
 	Customer   *Customer // nil: nothing was ever said of one
+	Guarantee  meter.Milliamps
+	OptIn      time.Time // zero: no consent
 }
 
 // Customer is the customer's own override of a group, at the charge point.
@@ -281,6 +285,8 @@ func AppendGroups(dst []byte, agent string, t time.Time, groups []GroupState) []
 		w.known("command", g.Command)
 		w.known("ends", g.Ends)
 		w.customer(g.Customer)
+		w.amps("min_a", &g.Guarantee)
+		w.instant("opt_in", g.OptIn)
 		w.shut()
 	}
 	w.shut()

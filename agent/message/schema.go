@@ -86,9 +86,9 @@ type node struct {
 	limits                *limits
 	items                 *node
 	fields                []field
-	each                  *node    // of every field without a name of its own
-	either                []string // exactly one of these fields is there
-	or                    []node   // any of these instead of all the above
+	each                  *node      // of every field without a name of its own
+	either                [][]string // of each of these, exactly one field is there
+	or                    []node     // any of these instead of all the above
 }
 
 type limits struct{ least, most int64 }
@@ -210,22 +210,37 @@ func (w *writer) properties(n *node, strict bool) {
 	} else if len(must) > 0 {
 		w.required(must)
 	}
-	if len(n.either) > 0 {
-		w.openArray("oneOf")
-		for _, name := range n.either {
+	switch len(n.either) {
+	case 0:
+	case 1:
+		w.oneOf(n.either[0])
+	default:
+		w.openArray("allOf")
+		for _, fields := range n.either {
 			w.open("")
-			w.required([]string{name})
-			w.open("properties")
-			w.open(name)
-			w.open("not")
-			w.text("type", "null")
-			w.shut()
-			w.shut()
-			w.shut()
+			w.oneOf(fields)
 			w.shut()
 		}
 		w.shutArray()
 	}
+}
+
+// oneOf demands that exactly one of the fields is there and not null.
+func (w *writer) oneOf(fields []string) {
+	w.openArray("oneOf")
+	for _, name := range fields {
+		w.open("")
+		w.required([]string{name})
+		w.open("properties")
+		w.open(name)
+		w.open("not")
+		w.text("type", "null")
+		w.shut()
+		w.shut()
+		w.shut()
+		w.shut()
+	}
+	w.shutArray()
 }
 
 func (w *writer) required(names []string) {

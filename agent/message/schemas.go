@@ -223,6 +223,7 @@ func failsafeSchema() node {
 		has("ways", named(object(
 			has("state", state, ""), has("since", orNull(when()), ""), has("cause", orNull(text()), "why it came to be"),
 			has("rule", orNull(text()), "that decides"), has("source", orNull(text()), "whose it is"), has("ends", orNull(text()), "what would end it"),
+			has("regime", one(regimeNames[:]...), "of the traffic light"),
 		)), "by the way's id"),
 		has("override", list(object(
 			has("target", text(), "way or group"), has("kind", known("hold_off", "limit", "release"), ""),
@@ -253,6 +254,8 @@ func groupsSchema() node {
 			has("active", truth(), "the customer has taken it out of the scheme"), has("since", orNull(when()), ""),
 			has("kwh", number(), "charged outside the scheme, in all, as the operator says"), has("count", count(), "overrides so far"),
 		)), "the customer's own override; null: nothing was ever said of one"),
+		has("min_a", number(), "A per phase that commands and the failsafe limit never go below"),
+		has("opt_in", orNull(when()), "from when on commercial requests apply; null: they don't"),
 	)), "by the group's id"))
 }
 
@@ -345,7 +348,7 @@ var schemas = []Schema{
 	{"cmd/limit", []string{"cmd/limit"}, false, "Less charging on a target, or the statement that there is no limit.", limitSchema()},
 	{"cmd/cancel", []string{"cmd/cancel"}, false, "Ends a command.", order(has("cancels", id(), "the command's id"))},
 	{"cmd/override", []string{"cmd/override"}, false, "What a person orders, which no failure undoes. Of kind limit it has a limit, of others none.",
-		order(has("target", target(), ""), has("kind", one("hold_off", "limit", "release", "clear"), ""), may("limit", limit(), "of kind limit"),
+		order(has("target", target(), ""), has("kind", one("hold_off", "limit", "release", "clear"), ""), may("limit", limit(false), "of kind limit"),
 			may("for", orNull(span()), "how long"), has("by", longest(text(), 200), "who"), may("why", orNull(longest(text(), 500)), ""))},
 	{"cmd/restoration", []string{"cmd/restoration"}, false, "Holds back the restart of charging after a loss of supply, or lets it go.",
 		order(may("target", orNull(target()), "absent: the whole substation"), has("kind", one("hold", "release"), ""),
@@ -411,7 +414,7 @@ func ordered(expires bool) []field {
 func order(fields ...field) node { return object(append(ordered(true), fields...)...) }
 
 func exactly(n node, fields ...string) node {
-	n.either = fields
+	n.either = append(n.either, fields)
 	return n
 }
 
@@ -428,24 +431,23 @@ func span() node {
 }
 
 func limitSchema() node {
-	return exactly(order(
+	return exactly(exactly(order(
 		has("class", one(urgencyNames[1:]...), ""), has("target", target(), ""),
 		may("start", orNull(when()), "one of start and start_in"), may("start_in", orNull(span()), "after it is received"),
-		may("duration", orNull(span()), "absent: until it is cancelled"), has("limit", limit(), ""),
-		may("compensation", node{}, "echoed, not read"), may("randomise", orNull(span()), "spread of an increase"),
+		may("duration", orNull(span()), "absent: until it is cancelled, or as long as the curve"),
+		may("limit", limit(true), "one of limit and curve"), may("curve", curveSchema(), "blocks of one unit, one after the other"),
+		may("compensation", node{}, "echoed, not read"), may("randomise", orNull(span()), "longest wait of a group that is let go, drawn per group; at most 30m"),
 		may("supersedes", orNull(id()), "id of a command that it replaces"),
-	), "start", "start_in")
+	), "start", "start_in"), "limit", "curve")
 }
 
-func limit() node {
-	most := func(thousandths int64) node {
-		return orNull(node{kind: "number", limits: &limits{0, thousandths / 1000}})
+func limit(regime bool) node {
+	fields, keys := unitFields(), unitKeys()
+	if regime {
+		fields = append(fields, may("regime", orNull(one(regimeNames[:]...)), "of a whole way: what each group agreed to for it"))
+		keys = append(keys, "regime")
 	}
-	return node{or: []node{one("none"), exactly(object(
-		may("amps", most(maxMilliamps), "A per group and phase"),
-		may("watts", most(maxMilliwatts), "W of the group as a whole, at 230 V"),
-		may("percent", most(maxMillipct), "of the group's rating"),
-	), "amps", "watts", "percent")}}
+	return node{or: []node{one("none"), exactly(object(fields...), keys...)}}
 }
 
 func target() node {

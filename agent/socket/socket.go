@@ -75,6 +75,7 @@ type Agent interface {
 	LastDrill(ctx context.Context) ([]byte, error)
 	// Override carries out a local override.
 	Override(context.Context, Override) (Answer, error)
+	Customers
 }
 
 // Serve answers on the socket at path until ctx ends. A socket left behind by
@@ -158,6 +159,7 @@ func Serve(ctx context.Context, path string, a Agent, alarms Alarms) error {
 		}
 	})
 	serveAlarms(mux, alarms)
+	serveCustomers(mux, a)
 	s := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -36,6 +36,13 @@ func (a *agent) SiteFile(_ context.Context, o SiteFile) (SiteFileAnswer, error) 
 	return SiteFileAnswer{Code: o.Op}, nil
 }
 
+func (a *agent) OptOut(_ context.Context, o OptOut) (Answer, error) {
+	if o.By == "" {
+		return Answer{}, errors.New("optout: say who you are")
+	}
+	return Answer{ID: "local-2", Stage: "completed", Groups: []string{o.Group}}, nil
+}
+
 func (a *agent) Topology(context.Context, Topology) error { return nil }
 
 func (a *agent) Shelve(_ context.Context, o Shelve) error {
