@@ -127,7 +127,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	outputs, backups := a.buildBuses()
 	options := core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,
-		Keys: cfg.Uplink.IssuerKeys(), Link: a.link.State, Expires: a.expires, Serial: site.serial, Reread: a.reread,
+		Keys: cfg.Uplink.IssuerKeys(), Secret: seed, Link: a.link.State, Expires: a.expires, Serial: site.serial, Reread: a.reread,
 		Outbox: a.box, Uplink: a.link, Saver: a.saver, Outputs: outputs, Backups: backups,
 		Now: a.now, Wall: a.wall, Clock: clk.State, Log: a.log,
 		Alive: func() { a.notify("WATCHDOG=1"); a.beat() },

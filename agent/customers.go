@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"lvagent/agent/socket"
@@ -18,4 +19,23 @@ func (a *Agent) OptOut(ctx context.Context, o socket.OptOut) (socket.Answer, err
 	}
 	a.log.Info("opt-out on site", "group", o.Group, "command", o.Event, "stage", string(ack.Stage), "code", string(ack.Code))
 	return socket.Answer{ID: ack.ID, Stage: string(ack.Stage), Code: string(ack.Code), Groups: ack.Groups}, nil
+}
+
+// AddSupplyPoints answers lvagent mpan add.
+func (a *Agent) AddSupplyPoints(ctx context.Context, o socket.SupplyPoints) error {
+	return a.loop.AddSupplyPoints(ctx, o.Group, o.Numbers)
+}
+
+// SupplyPoints answers lvagent mpan list.
+func (a *Agent) SupplyPoints(ctx context.Context) ([]byte, error) {
+	views, err := a.loop.SupplyPoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(views)
+}
+
+// EraseSupplyPoints answers lvagent mpan erase.
+func (a *Agent) EraseSupplyPoints(ctx context.Context, o socket.SupplyPoints) (int, error) {
+	return a.loop.EraseSupplyPoints(ctx, o.Group, o.Numbers, o.All)
 }

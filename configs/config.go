@@ -46,6 +46,7 @@ type Config struct {
 	Groups   []Group  `mapstructure:"groups" doc:"Charging groups: what one output limits."`
 	EV       EV       `mapstructure:"ev" doc:"What is told of electric vehicles; see docs/ev.md."`
 	Failsafe Failsafe `mapstructure:"failsafe" doc:"What holds when the centre is silent."`
+	Supply   Supply   `mapstructure:"supply_points" doc:"Commands to customers by the number of their supply point (MPAN), which is personal data."`
 	Buffer   Buffer   `mapstructure:"buffer" doc:"The store on disk."`
 	Uplink   Uplink   `mapstructure:"uplink" doc:"The MQTT broker."`
 	DNP3     DNP3     `mapstructure:"dnp3" doc:"The DNP3 outstation."`
@@ -401,6 +402,7 @@ func Default() Config {
 			RestorePeriod: t.RestorePeriod, RestoreSlow: float64(t.RestoreSlow) / 1000, RestoreSpread: t.RestoreSpread, Bumpless: t.Bumpless, MinOff: t.MinOff, Thermal: t.Thermal,
 			RestartDead: t.RestartDead, RestartSpread: t.RestartSpread, Excursion: t.Excursion, Lockout: t.Lockout, SilenceMost: t.SilenceMost,
 		},
+		Supply: Supply{Keep: 400 * 24 * time.Hour},
 		Buffer: Buffer{
 			Path: "/var/lib/lvagent", MaxMB: 256, Endurance: 10,
 			Limits: BufferLimits{HalfHours: 250_000, Alarms: 50_000, Control: 20_000, Live: 100_000, Audit: 100_000},

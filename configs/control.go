@@ -7,7 +7,16 @@ import (
 	"lvagent/meter"
 )
 
+// Supply is whether commands may name supply points, and for how long it is known
+// which group each is in. Their numbers are in no file: lvagent mpan add takes
+// them on site, and only keyed hashes are kept.
+type Supply struct {
+	Targets bool          `mapstructure:"targets" doc:"Whether target.mpans is taken in commands. Default false: the centre names groups."`
+	Keep    time.Duration `mapstructure:"keep" doc:"After this long an entry of lvagent mpan add is erased, unless it was added again."`
+}
+
 const (
+	mostKeep    = 10 * 366 * 24 * time.Hour
 	mostStagger = 15 * time.Minute
 	mostShift   = 12 * time.Hour
 )

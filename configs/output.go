@@ -196,7 +196,7 @@ func (c *Config) validateGroupMeter(s *Source, at string, i int) {
 // time of the week: what something that knows no times falls back to.
 func (g *Group) LowestFailsafe() meter.Milliamps {
 	low := meter.Milliamps(Milli(g.Failsafe))
-	for _, p := range g.periods(g.Profile) {
+	for _, p := range append(g.periods(g.Profile), g.periods(g.Schedule)...) {
 		low = min(low, p.Limit)
 	}
 	return low

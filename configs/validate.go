@@ -104,6 +104,7 @@ func (c *Config) validate(s *Source) {
 	c.validateAlarms(s)
 	c.validateTimes(s)
 	c.validateTime(s)
+	s.spanOf("supply_points.keep", c.Supply.Keep, time.Hour, mostKeep)
 	c.validateBuffer(s)
 	c.validateUplink(s)
 	c.validatePage(s)

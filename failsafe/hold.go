@@ -48,7 +48,7 @@ func (r *run) holdCommand(c HoldCommand) {
 		length = holdDefault
 	}
 	var groups, refused []string
-	if c.Target.Way == "" && len(c.Target.Groups) == 0 {
+	if c.Target.Way == "" && len(c.Target.Groups) == 0 && len(c.Target.Absent) == 0 {
 		for i := range r.cfg.Groups {
 			groups = append(groups, r.cfg.Groups[i].ID)
 		}

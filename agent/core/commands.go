@@ -27,36 +27,36 @@ func (l *Loop) take(in uplink.Inbound) {
 		l.step(failsafe.Inputs{Heartbeats: []failsafe.Heartbeat{{
 			Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Retained: in.Retained}}})
 	case message.Limit:
-		if len(body.Target.MPANs) > 0 {
-			l.refuse(&c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")
+		at, hash, ok := l.target(&c, &body.Target)
+		if !ok {
 			return
 		}
-		l.step(failsafe.Inputs{Limits: []failsafe.LimitCommand{limitCommand(&c, &body)}})
+		l.step(failsafe.Inputs{Limits: []failsafe.LimitCommand{limitCommand(&c, &body, at, hash)}})
 	case message.Cancel:
 		l.step(failsafe.Inputs{Cancels: []failsafe.CancelCommand{{
 			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]),
 			Expires: c.Expires, Cancels: body.Cancels}}})
 	case message.Override:
-		if len(body.Target.MPANs) > 0 {
-			l.refuse(&c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")
+		at, hash, ok := l.target(&c, &body.Target)
+		if !ok {
 			return
 		}
 		l.step(failsafe.Inputs{Overrides: []failsafe.OverrideCommand{{
-			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
-			Target: target(&body.Target), Kind: failsafe.OverrideKind(body.Kind), Amount: amount(body.Value),
+			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hash, Expires: c.Expires,
+			Target: at, Kind: failsafe.OverrideKind(body.Kind), Amount: amount(body.Value),
 			For: body.For, By: body.By, Why: body.Why}}})
 	case message.Silence:
 		l.step(failsafe.Inputs{Silences: []failsafe.SilenceCommand{{
 			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
 			Signed: l.Keys.Signed(c.Issuer), For: body.For, By: body.By, Why: body.Why}}})
 	case message.Restoration:
-		if len(body.Target.MPANs) > 0 {
-			l.refuse(&c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")
+		at, hash, ok := l.target(&c, &body.Target)
+		if !ok {
 			return
 		}
 		l.step(failsafe.Inputs{Holds: []failsafe.HoldCommand{{
-			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires,
-			Target: target(&body.Target), Release: body.Release, For: body.For, By: body.By, Why: body.Why}}})
+			ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hash, Expires: c.Expires,
+			Target: at, Release: body.Release, For: body.For, By: body.By, Why: body.Why}}})
 	case message.Acknowledge:
 		if l.takeLockoutAck(&c, &body) {
 			return
@@ -125,11 +125,11 @@ func (l *Loop) refuse(c *message.Command, code message.Code, why string) {
 }
 
 // limitCommand turns the contract's words into the engine's.
-func limitCommand(c *message.Command, b *message.Limit) failsafe.LimitCommand {
+func limitCommand(c *message.Command, b *message.Limit, at failsafe.Target, hash string) failsafe.LimitCommand {
 	return failsafe.LimitCommand{
-		ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]),
+		ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hash,
 		Expires: c.Expires, Class: failsafe.Class(b.Class),
-		Target: target(&b.Target), Amount: amount(b.Value),
+		Target: at, Amount: amount(b.Value),
 		Start: b.Start, StartIn: b.StartIn, Relative: b.Relative, Duration: b.Duration, Curve: curve(b.Curve),
 		Randomise: b.Randomise, Compensation: string(b.Compensation), Supersedes: b.Supersedes,
 	}
@@ -138,14 +138,6 @@ func limitCommand(c *message.Command, b *message.Limit) failsafe.LimitCommand {
 func curve(blocks []message.Block) (out []failsafe.Block) {
 	for _, b := range blocks {
 		out = append(out, failsafe.Block{For: b.For, Amount: amount(b.Value)})
-	}
-	return out
-}
-
-func target(t *message.Target) failsafe.Target {
-	out := failsafe.Target{Way: t.Way, Groups: t.Groups}
-	for _, p := range t.Phases {
-		out.Phases[p] = true
 	}
 	return out
 }

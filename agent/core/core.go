@@ -83,6 +83,7 @@ type Options struct {
 	Outbox  Outbox
 	Uplink  Retainer
 	Keys    message.Keys         // of issuers that sign
+	Secret  [32]byte             // of this device; keys the hashes of personal data
 	Link    func() uplink.State  // how the session with the broker does; nil: nobody knows
 	Beside  func() uplink.State  // the same of a second session; nil: there is none
 	Serial  func(way int) string // serial number of the meter of a way of the site file; nil: nobody knows
@@ -175,6 +176,7 @@ type Loop struct {
 
 	reports  map[string]reported // by group
 	profile  profileAge
+	supplied []supplyPoint
 	refusals allowance
 	audit    auditor
 	rejected atomic.Uint64
@@ -232,6 +234,7 @@ func New(o Options) *Loop {
 	l.resumeTopology(now)
 	l.resumeFairness(wall)
 	l.resumeDrill()
+	l.resumeSupplyPoints()
 	l.resumeSettings()
 	l.alarms.resume(l, now, wall)
 	l.dirty = true
@@ -362,6 +365,7 @@ func (l *Loop) tick(now time.Duration) {
 	l.watchStore(wall)
 	l.watchLink(wall)
 	l.watchProfile(wall, clock)
+	l.forgetSupplyPoints(wall, clock)
 	l.alarms.tick(l, now, wall)
 	l.tickSupply(wall, clock)
 	l.tickLoading(now, wall, clock)

@@ -2,7 +2,6 @@ package core
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -37,7 +36,10 @@ func (l *Loop) endLockout(group, by string) error {
 
 // takeLockoutAck carries out cmd/ack where it is about a lockout.
 func (l *Loop) takeLockoutAck(c *message.Command, body *message.Acknowledge) bool {
-	to := target(&body.Target)
+	to, hash, ok := l.target(c, &body.Target)
+	if !ok {
+		return true
+	}
 	if body.Alarm != "" {
 		group, is := l.lockedGroup(body.Alarm)
 		if !is || !strings.HasSuffix(body.Alarm, failsafe.LockoutName) {
@@ -45,15 +47,11 @@ func (l *Loop) takeLockoutAck(c *message.Command, body *message.Acknowledge) boo
 		}
 		to = failsafe.Target{Groups: []string{group}}
 	}
-	if len(body.Target.MPANs) > 0 {
-		l.refuse(c, "NO_TARGET", "supply point numbers are not resolved here; name a way or groups")
-		return true
-	}
 	by := body.By
 	if by == "" {
 		by = c.Issuer
 	}
 	l.step(failsafe.Inputs{Acks: []failsafe.LockoutAck{{
-		ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hex.EncodeToString(c.Hash[:]), Expires: c.Expires, Target: to, By: by}}})
+		ID: c.ID, Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq, Hash: hash, Expires: c.Expires, Target: to, By: by}}})
 	return true
 }

@@ -30,7 +30,7 @@ const (
 func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
 	name := CommandName(topic)
 	refuse := func(id string, code Code, detail string) (Command, *Rejection) {
-		return Command{}, &Rejection{ID: id, Command: name, Code: code, Detail: detail}
+		return Command{}, &Rejection{ID: id, Command: name, Code: code, Detail: withoutNumbers(detail)}
 	}
 	if len(payload) > MaxPayload {
 		return refuse("", TooLarge, fmt.Sprintf("%d octets, at most %d", len(payload), MaxPayload))
@@ -409,11 +409,13 @@ func (f *fields) target(key string) Target {
 	case kinds != 1:
 		o.wrong("", "exactly one of mpans, way and groups is needed, got %d", kinds)
 	case o.has("mpans"):
-		t.MPANs = o.ids("mpans")
+		t.MPANs = o.supplyPoints("mpans")
 	case o.has("groups"):
 		t.Groups = o.ids("groups")
+		o.nameless("groups", t.Groups...)
 	default:
 		t.Way = o.id("way", required)
+		o.nameless("way", t.Way)
 	}
 	switch {
 	case !o.has("phases"):

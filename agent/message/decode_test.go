@@ -40,9 +40,9 @@ func TestDecode(t *testing.T) {
 			StartIn: 20 * time.Minute, Relative: true, Duration: 30 * time.Minute,
 			Value: Value{Amps, 16_500}, Compensation: []byte(`"token"`), Supersedes: "c-0",
 		}},
-		{"limit on supply points, unknown field", "limit", `{` + headText + `,"class":"emergency","target":{"mpans":["1012345678901"]},` +
+		{"limit on supply points, unknown field", "limit", `{` + headText + `,"class":"emergency","target":{"mpans":["1012345678903"]},` +
 			`"start":"2026-11-24T18:00:00+01:00","limit":{"watts":3600},"new":{"x":[1]}}`, Limit{
-			Class: Emergency, Target: Target{MPANs: []string{"1012345678901"}}, Start: time.Date(2026, 11, 24, 17, 0, 0, 0, time.UTC),
+			Class: Emergency, Target: Target{MPANs: []string{"1012345678903"}}, Start: time.Date(2026, 11, 24, 17, 0, 0, 0, time.UTC),
 			Value: Value{Watts, 3_600_000},
 		}},
 		{"limit in per cent, null is absent", "limit", `{` + headText + `,"class":"commercial","target":{"groups":["G1","G2"],"way":null},` +
@@ -188,6 +188,11 @@ func TestRejections(t *testing.T) {
 		{"above any rating", "limit", limit("16.5", "10000.1"), false, Invalid, "limit.amps: 10000.1 is not", "c-1"},
 		{"amps as text", "limit", limit("16.5", `"16"`), false, Invalid, "limit.amps: not a number", "c-1"},
 		{"101 per cent", "limit", limit(`"amps":16.5`, `"percent":101`), false, Invalid, "limit.percent: 101 is not", "c-1"},
+		{"a supply point with a wrong check digit", "limit", limit(`{"way":"W3","phases":["L1","L3"]}`, `{"mpans":["2012345678906","2012345678907"]}`), false, Invalid, "target.mpans: element 1 is not 13 digits", "c-1"},
+		{"a supply point twice", "limit", limit(`{"way":"W3","phases":["L1","L3"]}`, `{"mpans":["2012345678906","2012345678906"]}`), false, Invalid, "target.mpans: element 1 comes twice", "c-1"},
+		{"no supply point in the list", "limit", limit(`{"way":"W3","phases":["L1","L3"]}`, `{"mpans":[]}`), false, Invalid, "target.mpans: not a list", "c-1"},
+		{"a supply point as a group", "limit", limit(`{"way":"W3","phases":["L1","L3"]}`, `{"groups":["2012345678906"]}`), false, Invalid, "target.groups: a supply point's number", "c-1"},
+		{"a supply point as a way", "limit", limit(`{"way":"W3","phases":["L1","L3"]}`, `{"way":"2012345678906"}`), false, Invalid, "target.way: a supply point's number", "c-1"},
 		{"limit and curve", "limit", limit(`"limit"`, `"curve":[{"for":"30m","amps":6}],"limit"`), false, Invalid, "limit: limit and curve", "c-1"},
 		{"a curve with a duration", "limit", limit(`"limit":{"amps":16.5}`, `"curve":[{"for":"30m","amps":6}]`), false, Invalid, "duration: a curve lasts", "c-1"},
 		{"a curve of nothing", "limit", limit(`"duration":"30m","limit":{"amps":16.5}`, `"curve":[]`), false, Invalid, "curve: not a list of 1 to 96", "c-1"},

@@ -226,7 +226,7 @@ func TestEachTopicHasASchema(t *testing.T) {
 var beyondSchema = []string{
 	"a site file for ever", "a site file for two days",
 	"a group twice", "telemetry of one group twice", "phases of a group", "duration zero", "duration negative", "duration of a year",
-	"year 9999", "a curve with a duration", "a block of no length", "blocks of two units", "compensation too long", "override by nobody", "release with a limit", "limit override without one",
+	"a supply point with a wrong check digit", "a supply point twice", "a supply point as a group", "a supply point as a way", "year 9999", "a curve with a duration", "a block of no length", "blocks of two units", "compensation too long", "override by nobody", "release with a limit", "limit override without one",
 	"resend by number and time", "resend by half a time", "resend backwards in time", "resend backwards", "back-fed for ever", "normal with an end", "generation too large", "no site file", "restoration let go for a time",
 }
 

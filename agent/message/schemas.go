@@ -453,7 +453,7 @@ func limit(regime bool) node {
 func target() node {
 	names := orNull(node{kind: "array", fewest: 1, most: maxTargets, items: new(id())})
 	return exactly(object(
-		may("mpans", names, "supply points"), may("groups", names, "charging groups"), may("way", orNull(id()), "every group of a way"),
+		may("mpans", orNull(node{kind: "array", fewest: 1, most: maxTargets, items: new(node{kind: "string", shape: "^[0-9]{13}$"})}), "supply points, where the site file permits it; the last digit of each checks the others"), may("groups", names, "charging groups"), may("way", orNull(id()), "every group of a way"),
 		may("phases", orNull(node{kind: "array", fewest: 1, most: meter.Phases, items: new(one("L1", "L2", "L3"))}), "of the way; absent: all"),
 	), "mpans", "way", "groups")
 }

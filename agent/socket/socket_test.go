@@ -43,6 +43,14 @@ func (a *agent) OptOut(_ context.Context, o OptOut) (Answer, error) {
 	return Answer{ID: "local-2", Stage: "completed", Groups: []string{o.Group}}, nil
 }
 
+func (a *agent) AddSupplyPoints(context.Context, SupplyPoints) error { return nil }
+
+func (a *agent) SupplyPoints(context.Context) ([]byte, error) { return []byte(`[]`), nil }
+
+func (a *agent) EraseSupplyPoints(_ context.Context, o SupplyPoints) (int, error) {
+	return len(o.Numbers), nil
+}
+
 func (a *agent) Topology(context.Context, Topology) error { return nil }
 
 func (a *agent) Shelve(_ context.Context, o Shelve) error {
