@@ -86,6 +86,9 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	for _, c := range all {
 		inner := c.RunE
+		if inner == nil {
+			continue // it has subcommands only, and shows its help
+		}
 		c.RunE = func(cmd *cobra.Command, args []string) error {
 			ran = true
 			return inner(cmd, args)
