@@ -179,12 +179,15 @@ func TestOverloadsAreShort(t *testing.T) {
 	})
 }
 
-// A measured current that is higher, or one limit more, never gives the groups on
-// a phase more together; but for what is lost where shares are whole amperes or a
-// contact's whole rating.
-func TestMoreConstraintsNeverGiveMore(t *testing.T) {
+// A measured current that is higher never gives the groups with setpoints on its
+// phase more together, but for what is lost where shares are whole amperes. On
+// other phases it may: a group of three phases takes less there too. Contacts make
+// no such promise, nor does one limit more: where one contact opens another may
+// close, and a group that has its limit no longer holds up the restoring of its
+// way. That there is room for it is TestOverloadsAreShort's.
+func TestMoreCurrentNeverGivesMore(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		x := drawPlant(rt, "some")
+		x := drawPlant(rt, "none")
 		for range rapid.IntRange(1, 6).Draw(rt, "changes") {
 			for p := range x.base {
 				x.base[p] = float64(rapid.IntRange(-100, 400).Draw(rt, "load"))
@@ -195,38 +198,17 @@ func TestMoreConstraintsNeverGiveMore(t *testing.T) {
 			before := x.s
 			in := x.inputs()
 			x.step(in)
-			more := in
-			what := rapid.SampledFrom([]string{"current", "limit"}).Draw(rt, "more")
-			if what == "current" && len(in.Loads) > 0 {
-				l := in.Loads[0]
-				p := rapid.IntRange(0, 2).Draw(rt, "phase")
-				l.I[p] = max(0, l.I[p]) + meter.Milliamps(rapid.IntRange(1, 200_000).Draw(rt, "mA"))
-				more.Loads = []Load{l}
-			} else {
-				x.seq++
-				g := rapid.IntRange(0, len(x.limits)-1).Draw(rt, "group")
-				more.Limits = []LimitCommand{{ID: fmt.Sprint("k", x.seq), Hash: fmt.Sprint("k", x.seq), Issuer: "scada-1", Epoch: 1, Seq: x.seq,
-					Class: Network, Expires: epoch.Add(x.now + h), Relative: true, Duration: m, Target: Target{Groups: []string{x.e.cfg.Groups[g].ID}},
-					Amount: Amount{Amps, int64(rapid.IntRange(0, 96).Draw(rt, "amps")) * 1000}}}
+			if len(in.Loads) == 0 {
+				continue
 			}
-			tight, _, _, _ := x.e.Step(before, more, x.now, epoch.Add(x.now))
-			for p := range meter.Phase(meter.Phases) {
-				slack := meter.Milliamps(0)
-				if what == "limit" {
-					// Without it each group may lose just under a granule to rounding, or all of
-					// a share that is too small to charge with, and with it none.
-					slack = (granule + leastCharge) * meter.Milliamps(len(x.limits))
-					// Where one contact less competes another may close, which is all or
-					// nothing; that there is room for it is TestOverloadsAreShort's.
-					for g := range x.e.cfg.Groups {
-						if c := &x.e.cfg.Groups[g]; c.Contact {
-							slack += c.Rating
-						}
-					}
-				}
-				if a, b := total(x.e, &tight, p), total(x.e, &x.s, p); a > b+slack {
-					rt.Fatalf("with a %s more the groups on %v get %d, without %d", what, p, a, b)
-				}
+			l := in.Loads[0]
+			p := rapid.IntRange(0, 2).Draw(rt, "phase")
+			l.I[p] = max(0, l.I[p]) + meter.Milliamps(rapid.IntRange(1, 200_000).Draw(rt, "mA"))
+			in.Loads = []Load{l}
+			tight, _, _, _ := x.e.Step(before, in, x.now, epoch.Add(x.now))
+			lost := granule * meter.Milliamps(len(x.limits))
+			if a, b := total(x.e, &tight, meter.Phase(p)), total(x.e, &x.s, meter.Phase(p)); a > b+lost {
+				rt.Fatalf("with more current on L%d its groups get %d, without %d", p+1, a, b)
 			}
 		}
 	})
