@@ -36,7 +36,7 @@ alarms:`, 1)
 type signal struct {
 	id, more, target, start, what string
 	seq                           int
-	issued, expires               time.Time
+	expires                       time.Time
 	class                         string
 }
 
