@@ -272,14 +272,15 @@ func TestResendsAreBounded(t *testing.T) {
 		}
 		o.Resend(Resend{ID: "0", Stream: "hh/W1", From: 1, To: 1})
 		pass(2 * time.Second)
+		// The one asked twice is refused too where it comes before the first is taken.
 		refused := 0
 		for _, a := range answers(t, o) {
-			if strings.HasSuffix(a, "rejected TOO_MANY") {
+			if strings.HasSuffix(a, "rejected TOO_MANY") && !strings.HasPrefix(a, "0 ") {
 				refused++
 			}
 		}
-		if refused != 4 {
-			t.Errorf("%d of 20 refused, want 4: %q", refused, answers(t, o))
+		if refused != 3 {
+			t.Errorf("%d of 19 refused, want 3: %q", refused, answers(t, o))
 		}
 		for range mostResends {
 			st := repeats(o)

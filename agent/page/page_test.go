@@ -270,6 +270,8 @@ func TestSessionsEnd(t *testing.T) {
 func TestLivePageEndsWithItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, people(t)...)
+		start := time.Now() // of the bubble: it goes on while the page is open
+		r.door.now = func() time.Duration { return time.Since(start) }
 		anna, _ := r.signsIn("anna", password)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
@@ -279,13 +281,13 @@ func TestLivePageEndsWithItsSession(t *testing.T) {
 		w := &stream{ResponseRecorder: httptest.NewRecorder()}
 		ended := make(chan struct{})
 		go func() { r.page.ServeHTTP(w, q); close(ended) }()
-		time.Sleep(3*time.Second + every/2)
-		synctest.Wait()
-		if n := strings.Count(w.Body.String(), "data: {\"n\""); n < 3 || n > 5 {
-			t.Errorf("%d updates in 3.5 s: %s", n, w.Body)
-		}
-		r.now = 7 * 24 * time.Hour
 		<-ended
+		if open := time.Since(start); open < idleEnd || open > idleEnd+2*every {
+			t.Errorf("the page was open for %v, its session for %v", open, idleEnd)
+		}
+		if n := strings.Count(w.Body.String(), "data: {\"n\""); n < int(idleEnd/every)-2 || n > int(idleEnd/every)+2 {
+			t.Errorf("%d updates in %v", n, idleEnd)
+		}
 		if !strings.HasSuffix(w.Body.String(), "event: end\ndata: {}\n\n") {
 			t.Errorf("ends with %q", w.Body.String()[max(0, w.Body.Len()-60):])
 		}
