@@ -23,7 +23,7 @@ func fill(rt *rapid.T, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
-			v.Set(reflect.ValueOf(epoch.Add(time.Duration(rapid.IntRange(0, 1<<40).Draw(rt, "time")))))
+			v.Set(reflect.ValueOf(epoch.Add(time.Duration(rapid.Int64Range(0, 1<<40).Draw(rt, "time")))))
 			return
 		}
 		for i := range v.NumField() {
