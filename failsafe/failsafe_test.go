@@ -73,8 +73,8 @@ func newSite(t testing.TB, cfg Config) *site {
 
 func (x *site) wall() time.Time { return epoch.Add(x.now + x.skew) }
 
-func (x *site) step(in Inputs) {
-	x.t.Helper()
+// seen adds to in what the meters and the site say now.
+func (x *site) seen(in Inputs) Inputs {
 	in.Clock, in.Suspect, in.MainsLost = x.clock, x.suspect, x.mains
 	in.Switch, in.Inhibits, in.Customers = x.at, x.inhibits, x.customers
 	for _, w := range x.e.cfg.Ways {
@@ -100,6 +100,12 @@ func (x *site) step(in Inputs) {
 	if x.e.cfg.Transformer > 0 {
 		in.Loads = append(in.Loads, Load{Way: TX, At: x.now, I: x.tx, Quality: [3]meter.Quality{meter.Good, meter.Good, meter.Good}})
 	}
+	return in
+}
+
+func (x *site) step(in Inputs) {
+	x.t.Helper()
+	in = x.seen(in)
 	before, err := Encode(x.s)
 	if err != nil {
 		x.t.Fatal(err)

@@ -102,7 +102,7 @@ func newDNP3Rig(t *testing.T) *dnp3Rig {
 
 func (r *dnp3Rig) start() {
 	r.t.Helper()
-	program, err := bench.FindAgent()
+	program, err := built()
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func TestPageInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	program, err := bench.FindAgent()
+	program, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestPageInABrowser(t *testing.T) {
 
 func secretOf(t *testing.T, password string) string {
 	t.Helper()
-	program, err := bench.FindAgent()
+	program, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -217,9 +217,12 @@ func (s *substation) join() {
 	go func() { s.joined <- c }()
 }
 
+// built returns the agent's program that make build made of this tree.
+func built() (string, error) { return filepath.Abs("../bin/lvagent") }
+
 func (s *substation) startAgent() {
 	s.t.Helper()
-	program, err := filepath.Abs("../bin/lvagent")
+	program, err := built()
 	if err != nil {
 		s.t.Fatal(err)
 	}
