@@ -28,7 +28,7 @@ bench: build
 
 test: build
 	.ci/install mosquitto mosquitto_sub python3 tmux protoc npm chromium tshark
-	$(GO) test -timeout 30m ./...
+	.ci/seeded -timeout 30m ./...
 	$(GO) test -count=1 -timeout 40m -tags integration ./hwtest/... ./dnp3/dnp3net
 	$(GO) test -count=1 -tags integration -run "FullDisk|FilledDisk" ./buffer ./agent/outbox
 

@@ -123,7 +123,7 @@ func New(site *Site, o Options) (*Agent, error) {
 		Config: "sha256:" + hex.EncodeToString(hash[:8]), Clock: clk.State().Clock,
 	}
 	a.buildUplink()
-	a.saver = statefile.NewSaver(file, a.log, func(v uint64) { a.loop.Saved(v) })
+	a.saver = statefile.NewSaver(file, "failsafe state", a.log.With("meanwhile", "no limit is raised"), func(v uint64) { a.loop.Saved(v) })
 	outputs, backups := a.buildBuses()
 	options := core.Options{
 		Config: cfg, Topics: site.Topics, Engine: engine, State: state, Status: a.status,

@@ -100,7 +100,7 @@ func (a *Agent) buildOutstation(engine failsafe.Config) (*outstation, error) {
 	if len(stored) > 0 {
 		o.kept = stored[0]
 	}
-	o.saver = statefile.NewSaver(file, a.log, func(uint64) {})
+	o.saver = statefile.NewSaver(file, "events for DNP3 masters", a.log, func(uint64) {})
 	return o, nil
 }
 
@@ -137,7 +137,7 @@ func (o *outstation) Tick(now time.Duration, wall time.Time) {
 	o.synced.Store(clock == meter.Synced)
 	o.Database.Tick(&points.Substation{
 		Backlog: o.box.Backlog(), Connected: o.link.State().Connected, Acted: o.acted.Load(),
-		Synced: clock == meter.Synced || clock == meter.Assumed, Failing: o.box.Health().Failing != "",
+		Synced: clock == meter.Synced || clock == meter.Assumed, Failing: o.store().Failing != "",
 	}, now, wall)
 }
 

@@ -45,7 +45,7 @@ func (a *Agent) numbers(ctx context.Context, w *metrics.Writer) error {
 	w.Counter("lvagent_uplink_acknowledged_total", link.Acked)
 	w.Counter("lvagent_uplink_reconnects_total", link.Reconnects)
 	w.Gauge("lvagent_backlog_records", float64(a.box.Backlog()))
-	w.Gauge("lvagent_store_failing", flag(a.box.Health().Failing != ""))
+	w.Gauge("lvagent_store_failing", flag(a.store().Failing != ""))
 	w.Counter("lvagent_store_written_octets_total", uint64(a.box.Written()+a.saver.Written()))
 	if at := a.expires(); !at.IsZero() {
 		w.Gauge("lvagent_certificate_expires_seconds", float64(at.Unix()))

@@ -31,6 +31,15 @@ type Status struct {
 	Wear    Wear          `json:"wear"`
 }
 
+// store is the health of what is stored, records and failsafe state.
+func (a *Agent) store() outbox.Health {
+	h := a.box.Health()
+	if h.Failing == "" {
+		h.Failing = a.saver.Failing()
+	}
+	return h
+}
+
 // Status answers lvagent status.
 func (a *Agent) Status(ctx context.Context) ([]byte, error) {
 	view, err := a.loop.View(ctx)
@@ -39,7 +48,7 @@ func (a *Agent) Status(ctx context.Context) ([]byte, error) {
 	}
 	s := Status{
 		View: view, Version: Version, Boot: a.status.Boot, Since: a.status.Since, Uplink: a.link.State(),
-		Backlog: a.box.Backlog(), Store: a.box.Health(), Counts: a.loop.Counts(), Wear: a.wear(), Meters: a.site.meters(),
+		Backlog: a.box.Backlog(), Store: a.store(), Counts: a.loop.Counts(), Wear: a.wear(), Meters: a.site.meters(),
 	}
 	if at := a.expires(); !at.IsZero() {
 		s.Expires = &at

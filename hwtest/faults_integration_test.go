@@ -83,7 +83,7 @@ func TestFullDisk(t *testing.T) {
 	limit(&none)
 	eventually(t, "a limit of 0 A on W1 with the disk full", 5*time.Second, func() bool { return s.permitted("W1") == 0 })
 	limit(nil)
-	eventually(t, "the alarm STORE_FAILING", 40*time.Second, func() bool {
+	eventually(t, "the alarm STORE_FAILING", 20*time.Second, func() bool {
 		return bytes.Contains(s.alarmState("_site"), []byte("_site.STORE_FAILING"))
 	})
 	if got := s.permitted("W1"); got != 0 {

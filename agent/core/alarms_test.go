@@ -205,7 +205,7 @@ func TestShelving(t *testing.T) {
 			}
 		}
 		r.amps = 310_000
-		r.health.Failing = "disk full"
+		r.unsaved = "disk full"
 		for range 60 {
 			r.pass(5 * time.Second)
 			r.beat()

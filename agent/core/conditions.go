@@ -10,7 +10,8 @@ import (
 	"lvagent/meter"
 )
 
-// Conditions of the store (R2): it does not take records, or a broken one was
+// Conditions of the store (R2): it does not take records or the failsafe state,
+// without which no limit is raised, or a broken one was
 // set aside at start. The second stands until somebody has looked and restarted.
 const (
 	storeFailing  = "STORE_FAILING"
@@ -30,7 +31,7 @@ const alarmFlood = "ALARM_FLOOD"
 func (l *Loop) watchStore(wall time.Time) {
 	h := l.Outbox.Health()
 	edge := meter.Clear
-	if h.Failing != "" {
+	if h.Failing != "" || l.Saver.Failing() != "" {
 		edge = meter.Raise
 	}
 	l.alarms.condition(l, failsafe.Condition{Kind: storeFailing, Edge: edge}, wall)

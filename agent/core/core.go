@@ -50,6 +50,7 @@ type Retainer interface {
 // Saver stores failsafe states and answers with [Loop.Saved].
 type Saver interface {
 	Save(version uint64, body []byte)
+	Failing() string // why the last could not be stored, or ""
 }
 
 // Output starts carrying a group's limit to its actuator and answers with

@@ -51,6 +51,7 @@ type rig struct {
 	amps     meter.Milliamps  // what each phase carries
 	volts    meter.Millivolts // of each phase; 0: 240 V
 	health   outbox.Health
+	unsaved  string // why the failsafe state is not stored
 	clock    clock.State
 	met      atomic.Uint64
 	mute     bool // the actuator does not answer
@@ -86,7 +87,9 @@ func (r *rig) Retain(topic string, body []byte) {
 	}
 	r.retained[topic] = body
 }
-func (r *rig) Repeat() { r.repeats++ }
+func (r *rig) Repeat()         { r.repeats++ }
+func (r *rig) Failing() string { return r.unsaved }
+
 func (r *rig) Save(version uint64, _ []byte) {
 	r.states = append(r.states, version)
 	if !r.hold {

@@ -154,10 +154,12 @@ func Derive(seed [32]byte, purpose string) [32]byte {
 // a disk. Only the newest state is written; it stands for all before it.
 type Saver struct {
 	file *File
+	name string
 	log  *slog.Logger
 	done func(version uint64)
 
 	written atomic.Int64
+	failing atomic.Pointer[string]
 
 	mu      sync.Mutex
 	body    []byte
@@ -165,10 +167,10 @@ type Saver struct {
 	kick    chan struct{}
 }
 
-// NewSaver returns a saver that calls done, from its goroutine, with the version
-// that is on disk.
-func NewSaver(file *File, log *slog.Logger, done func(version uint64)) *Saver {
-	return &Saver{file: file, log: log, done: done, kick: make(chan struct{}, 1)}
+// NewSaver returns a saver of what the log calls name. It calls done, from its
+// goroutine, with the version that is on disk.
+func NewSaver(file *File, name string, log *slog.Logger, done func(version uint64)) *Saver {
+	return &Saver{file: file, name: name, log: log, done: done, kick: make(chan struct{}, 1)}
 }
 
 // Save hands over a state; versions grow. It does not wait.
@@ -187,6 +189,14 @@ const page = 4096
 
 // Written is how many octets were written since the start, in whole pages.
 func (s *Saver) Written() int64 { return s.written.Load() }
+
+// Failing is why the newest state is not on disk; empty when it is, or soon will be.
+func (s *Saver) Failing() string {
+	if why := s.failing.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
 
 // Run writes until ctx ends, then once more what is still to be written. A
 // write that fails is tried again each second.
@@ -209,9 +219,14 @@ func (s *Saver) Run(ctx context.Context) error {
 			err := s.file.Write(body)
 			switch {
 			case err != nil && !failing:
-				s.log.Error("failsafe state not stored; limits only go down", "err", err)
+				s.log.Error(s.name+" not stored", "err", err)
 			case err == nil && failing:
-				s.log.Info("failsafe state stored again")
+				s.log.Info(s.name + " stored again")
+				s.failing.Store(nil)
+			}
+			if err != nil {
+				why := err.Error()
+				s.failing.Store(&why)
 			}
 			s.written.Add((int64(len(body)) + page) / page * page)
 			failing = err != nil

@@ -90,7 +90,7 @@ func TestSaverTriesAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		var newest, stored atomic.Uint64
-		s := NewSaver(f, slog.New(slog.DiscardHandler), func(v uint64) { newest.Store(v); stored.Add(1) })
+		s := NewSaver(f, "state", slog.New(slog.DiscardHandler), func(v uint64) { newest.Store(v); stored.Add(1) })
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); s.Run(ctx) }()
