@@ -46,6 +46,7 @@ var below = map[string][]string{
 	"agent/watch":              {"agent/message", "agent/sparkplug", "agent/uplink/sparkplugpb"},
 	"agent/uplink":             {"agent/message", "agent/sparkplug", "meter"},
 	"agent/uplink/sparkplugpb": {},
+	"agent/uplink/uplinktest":  {},
 	"buffer":                   {},
 	"configs":                  {"failsafe", "meter", "meter/alarm", "meter/ev", "meter/loading"},
 	"dnp3":                     {"dnp3/app", "dnp3/link", "dnp3/transport"},
@@ -95,7 +96,7 @@ var impureTime = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc"
 // test rigs.
 var homes = map[string][]string{
 	"github.com/simonvetter/modbus":       {"meter/modbus"},
-	"github.com/eclipse/paho.mqtt.golang": {"agent/uplink", "hwtest/bench"},
+	"github.com/eclipse/paho.mqtt.golang": {"agent/uplink", "agent/uplink/uplinktest", "hwtest/bench"},
 	"github.com/mochi-mqtt/server/v2":     {"hwtest/bench"},
 	"google.golang.org/protobuf":          {"agent/uplink/sparkplugpb"},
 	"go.etcd.io/bbolt":                    {"buffer"},

@@ -153,8 +153,8 @@ func (a *Agent) buildOutputs(buses map[string]*poll.Bus) (all, backups map[strin
 			// A line that fails is no reason to let go of the chip's others.
 			act.keep, act.bus = true, chipOf{buses, at.Chip}
 		} else {
-			kept, client := out.kept(), a.site.clients[out.output.URL]
-			act.apply = func(limit milliamps) (relay.Outcome, error) { return kept.Tell(client, limit) }
+			kept, line := out.kept(), a.site.lines[out.output.URL]
+			act.apply = func(limit milliamps) (relay.Outcome, error) { return kept.Tell(line, limit) }
 			act.bus = buses[out.output.URL]
 		}
 		if out.backup {

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -53,6 +52,7 @@ type Agent struct {
 	wall   func() time.Time
 	notify func(string)
 	beat   func() // of the watchdog contact
+	seams  seams
 
 	started time.Time
 	box     *outbox.Outbox
@@ -83,12 +83,14 @@ type Options struct {
 	Wall   func() time.Time // nil: the system's
 	Notify func(state string)
 	Trial  *trial.Bench // puts site files on trial; nil: none is taken
+
+	seams seams
 }
 
 // New builds the agent of a site that [Prepare] found without fault. It opens
 // the store and reads the failsafe state; nothing is started yet.
 func New(site *Site, o Options) (*Agent, error) {
-	a := &Agent{site: site, beat: func() {}, log: o.Log, wall: o.Wall, notify: o.Notify, started: time.Now(), trial: o.Trial, orders: make(chan core.SiteFileOrder, 1)}
+	a := &Agent{site: site, beat: func() {}, log: o.Log, wall: o.Wall, notify: o.Notify, started: time.Now(), trial: o.Trial, seams: o.seams, orders: make(chan core.SiteFileOrder, 1)}
 	if a.wall == nil {
 		a.wall = func() time.Time { return time.Now().UTC() }
 	}
@@ -99,7 +101,7 @@ func New(site *Site, o Options) (*Agent, error) {
 	if err := os.MkdirAll(cfg.Buffer.Path, 0o700); err != nil {
 		a.log.Error("store folder not made; measuring and curtailing without it", "err", err)
 	}
-	a.box = outbox.New(cfg, a.wall, a.log, false)
+	a.box = outbox.New(cfg, a.wall, a.log, a.seams.noSync)
 	if err := a.box.Open(); err != nil {
 		return nil, err
 	}
@@ -167,7 +169,11 @@ func (a *Agent) resume(clk *clock.Source) (*statefile.File, *journal.Start) {
 	if err != nil {
 		a.log.Error("failsafe state not read", "err", err)
 	}
-	s := &journal.Start{Now: a.now().Truncate(time.Millisecond), Host: hostRun()}
+	host := hostRun
+	if a.seams.host != nil {
+		host = a.seams.host
+	}
+	s := &journal.Start{Now: a.now().Truncate(time.Millisecond), Host: host()}
 	for _, body := range stored {
 		old, err := failsafe.Decode(body, cfg.Site.ID)
 		if err != nil {
@@ -205,6 +211,7 @@ func (a *Agent) buildUplink() {
 		a.identity = credentials.New(a.site.Files, cfg.Site.ID, a.wall, func() time.Time { return a.floor }, a.log)
 		tlsOf, stamp = a.identity.TLS, a.identity.Stamp
 	}
+	_, draw := a.seams.draws("uplink")
 	settings := uplink.Config{
 		Brokers: cfg.Uplink.All(), ClientID: cfg.Site.ID, TLS: tlsOf, Identity: stamp,
 		BacklogRate: cfg.Uplink.Backlog, Selftest: cfg.Uplink.Selftest, MaxAge: cfg.Uplink.MaxAge,
@@ -217,7 +224,7 @@ func (a *Agent) buildUplink() {
 			s.State = message.Offline
 			return message.AppendStatus(nil, cfg.Site.ID, &s)
 		},
-		Now: a.wall, Log: a.log,
+		Dial: a.seams.dial, Draw: draw, Now: a.wall, Log: a.log,
 	}
 	deliver := func(in uplink.Inbound) {
 		if !a.loop.Inbound(in) {
@@ -255,9 +262,10 @@ func (a *Agent) reread(way string) {
 
 func (a *Agent) addBus(name string, link poll.Link, ways []poll.Way) *poll.Bus {
 	wall := a.wall()
+	share, _ := a.seams.draws("bus " + name)
 	bus := poll.NewBus(poll.Config{
 		Name: name, Link: link, Ways: ways, Now: a.now, Align: a.now() - wall.Sub(wall.Truncate(time.Minute)),
-		Deliver: func(r reading) { a.loop.Reading(r) }, Rand: mathrand.Float64, Log: a.log,
+		Deliver: func(r reading) { a.loop.Reading(r) }, Rand: share, Log: a.log,
 		Supply: func(r meter.SupplyReading) { a.loop.Supply(r) },
 		Point:  core.BusPoint(name), Health: func(p meter.HealthPoint) { a.loop.SetHealth(p) },
 	})
@@ -295,6 +303,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		edge = start("Sparkplug uplink", a.edge.Run)
 	}
 	door := start("socket", func(ctx context.Context) error {
+		if a.seams.noDoor {
+			return nil
+		}
 		if err := socket.Serve(ctx, filepath.Join(a.site.Config.Buffer.Path, socket.Name), a, a); err != nil {
 			a.log.Error("no local commands", "err", err) // everything else goes on
 		}

@@ -34,12 +34,21 @@ type Site struct {
 
 	profiles map[string]*modbus.Profile
 	outputs  []outputOf
-	clients  map[string]*modbus.Client
+	lines    map[string]relay.Bus     // that outputs hang on, by url
 	sources  map[string]*modbus.Meter // by way; front ends have none
 
 	calibrations map[string]*spi.Calibration // of front ends, by meter
 	openSPI      spi.Opener                  // nil: the kernel's
 	openGPIO     relay.Kernel                // nil: the kernel
+	openWire     func(url string) wire       // nil: a Modbus client
+}
+
+// wire stands in for the Modbus client of an address, which dials by itself and
+// so cannot be had in virtual time.
+type wire interface {
+	poll.Link
+	relay.Bus
+	Source(way string) poll.Source
 }
 
 // outputOf is what carries one group's limit, or stands in for it.
@@ -66,7 +75,7 @@ func Prepare(file string) (*Site, []configs.Fault) {
 	if cfg == nil {
 		return nil, faults
 	}
-	s := &Site{Config: cfg, profiles: map[string]*modbus.Profile{}, clients: map[string]*modbus.Client{}, sources: map[string]*modbus.Meter{}, calibrations: map[string]*spi.Calibration{}}
+	s := &Site{Config: cfg, profiles: map[string]*modbus.Profile{}, lines: map[string]relay.Bus{}, sources: map[string]*modbus.Meter{}, calibrations: map[string]*spi.Calibration{}}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, append(faults, configs.Fault{File: file, Message: err.Error()})
@@ -130,13 +139,19 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 		if i := slices.IndexFunc(buses, func(b *busOf) bool { return b.url == url }); i >= 0 {
 			return buses[i]
 		}
+		b := &busOf{url: url}
+		buses = append(buses, b)
+		if s.openWire != nil {
+			w := s.openWire(url)
+			b.link, s.lines[url] = w, w
+			return b
+		}
 		client, err := s.busAt(url).Client(log)
 		if err != nil {
 			panic(err) // the site file was checked
 		}
-		s.clients[url] = client
-		buses = append(buses, &busOf{url: url, link: client, client: client})
-		return buses[len(buses)-1]
+		b.link, b.client, s.lines[url] = client, client, client
+		return b
 	}
 	for _, w := range slices.Concat(s.Config.Ways, s.Config.GroupMeters()) {
 		i := slices.IndexFunc(s.Config.Meters, func(m configs.Meter) bool { return m.ID == w.Meter })
@@ -146,6 +161,10 @@ func (s *Site) buses(log *slog.Logger) (buses []*busOf) {
 			continue
 		}
 		b := on(m.URL)
+		if played, is := b.link.(wire); is {
+			b.ways = append(b.ways, poll.Way{Way: w.ID, Every: m.Poll, Source: played.Source(w.ID), Point: core.MeterPoint(m.ID), Range: rangeOf(&w)})
+			continue
+		}
 		p := s.profiles[m.Profile]
 		source := modbus.NewMeterAs(b.client, p, setupOf(&w, &m))
 		s.sources[w.ID] = source

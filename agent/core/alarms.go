@@ -124,12 +124,15 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 		return
 	}
 	records := make([]outbox.Record, 0, len(edges))
+	looked := "" // the way that is read again: once is enough for all that one reading raised
 	for i := range edges {
 		e := &edges[i]
 		if e.Edge == meter.Raise {
 			e.Flood = e.Severity > meter.Event && e.Kind != alarmFlood && a.flood.Raise(l.Now())
 			l.Log.Warn("alarm raised", "alarm", e.ID)
-			l.lookAgain(e)
+			if e.Way != looked && l.lookAgain(e) {
+				looked = e.Way
+			}
 		} else {
 			l.Log.Info("alarm cleared", "alarm", e.ID)
 		}
@@ -147,17 +150,18 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 
 // lookAgain has the way of a raise read at once, besides its ticks: whoever is told
 // of it soon has a second reading. Where the raise says that readings are missing or
-// not believed, another one tells no more.
-func (l *Loop) lookAgain(e *meter.Alarm) {
+// not believed, another one tells no more. It reports whether it asked.
+func (l *Loop) lookAgain(e *meter.Alarm) bool {
 	ofReadings := e.Quantity != "" || slices.Contains(alarm.Conditions(), e.Kind)
 	if l.Reread == nil || e.Severity <= meter.Event || !ofReadings {
-		return
+		return false
 	}
 	switch e.Kind {
 	case alarm.StaleReadings, alarm.FrozenReadings, alarm.MeasurementFault:
-	default:
-		l.Reread(e.Way)
+		return false
 	}
+	l.Reread(e.Way)
+	return true
 }
 
 func (a *alarms) kept(l *Loop) outbox.Kept {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,24 @@ func TestRaiseHasItsWayReadAgain(t *testing.T) {
 		synctest.Wait()
 		if got, raised := again(), r.edges("W1"); len(got) != 0 {
 			t.Errorf("asked for %v, which does not answer, after %v", got, raised)
+		}
+	})
+}
+
+// What one reading raises is looked at again once, however many alarms that is.
+func TestAlarmsOfOneReadingAskOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOf(t, strings.Replace(siteText, "phases: [L1], kind: hi,", "phases: [L1, L2, L3], kind: hi,", 1), map[string][]byte{})
+		defer r.end()
+		n := 0
+		if err := r.loop.Ask(t.Context(), func(l *Loop) { l.Reread = func(string) { n++ } }); err != nil {
+			t.Fatal(err)
+		}
+		r.meet()
+		r.amps = 310_000
+		r.pass(5 * time.Second)
+		if raised := r.edges("W1"); n != 1 || len(raised) != 3 {
+			t.Errorf("asked %d times for %v", n, raised)
 		}
 	})
 }
