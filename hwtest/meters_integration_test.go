@@ -217,8 +217,9 @@ var meterFaults = []meterFault{
 	{name: "truncated", fault: metertest.Fault{Kind: metertest.Truncated}, codes: "METER_BAD_FRAME METER_OFFLINE"},
 	{name: "garbage", fault: metertest.Fault{Kind: metertest.Garbage}, codes: "METER_BAD_FRAME METER_OFFLINE"},
 	{name: "nan", fault: metertest.Fault{Kind: metertest.NaN}, codes: "METER_INVALID"},
-	{name: "sentinel", fault: metertest.Fault{Kind: metertest.Sentinel, Word: 0xffff}, codes: "METER_INVALID"},
-	{name: "out_of_range", fault: metertest.Fault{Kind: metertest.Sentinel, Word: 0x7f7f}, codes: "METER_INVALID"},
+	// The register of the ratio too reads as these words, when it is that which is read first.
+	{name: "sentinel", fault: metertest.Fault{Kind: metertest.Sentinel, Word: 0xffff}, codes: "METER_INVALID METER_MISMATCH"},
+	{name: "out_of_range", fault: metertest.Fault{Kind: metertest.Sentinel, Word: 0x7f7f}, codes: "METER_INVALID METER_MISMATCH"},
 	{name: "ratio", ratio: 400, codes: "METER_MISMATCH"},
 	{name: "frozen", still: true, codes: "METER_FROZEN"},
 }

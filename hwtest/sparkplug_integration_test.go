@@ -7,9 +7,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -521,13 +523,16 @@ func TestSparkplugBesideJSON(t *testing.T) {
 		}
 		return true
 	})
-	var halfHours map[string]map[int64]bool
+	mu.Lock()
+	want := map[string][]int64{} // those until now: more come while this decodes
+	for way, numbers := range proved {
+		want[way] = slices.Sorted(maps.Keys(numbers))
+	}
+	mu.Unlock()
 	eventually(t, "the same in Sparkplug", 30*time.Second, func() bool {
-		halfHours = s.verify(s.heard(0), site.devices())
-		mu.Lock()
-		defer mu.Unlock()
-		for way, numbers := range proved {
-			for n := range numbers {
+		halfHours := s.verify(s.heard(0), site.devices())
+		for way, numbers := range want {
+			for _, n := range numbers {
 				if !halfHours[way][n] {
 					return false
 				}

@@ -291,6 +291,7 @@ func readRegisters(fc uint8, table map[uint16]uint16, addr, n uint16, f Fault) [
 		switch {
 		case f.Kind == Sentinel:
 			w = f.Word
+		case f.Kind == NaN && n == 1: // not a 32-bit float
 		case f.Kind == NaN && i%2 == 0:
 			w = 0x7fc0
 		case f.Kind == NaN:
