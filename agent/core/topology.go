@@ -14,12 +14,8 @@ import (
 	"lvagent/meter"
 )
 
-// Where the ways that are not supplied as usual are kept, and the last command of
-// each issuer.
-const (
-	topologyKey      = "topology"
-	topologyHeardKey = "topology/heard"
-)
+// topologyKey is where the ways that are not supplied as usual are kept.
+const topologyKey = "topology"
 
 // Sources of what a person says.
 const localSource, remoteSource = "local", "remote"
@@ -44,29 +40,25 @@ type Topology struct {
 	Since   time.Time     `json:"since"`
 	Expires time.Time     `json:"expires"`
 	Left    time.Duration `json:"left"` // by the monotonic clock, as last kept
+
+	// Whose command it was; none: somebody on site.
+	Issuer string `json:"issuer,omitempty"`
+	Epoch  uint64 `json:"epoch,omitempty"`
+	Seq    uint64 `json:"seq,omitempty"`
 }
 
 // topology are the ways that are not supplied as usual. Such a state only
 // restricts, so it ends late rather than early: when both clocks say so. A clock
 // that is not trusted has no say.
 type topology struct {
-	ways  []Topology
-	at    time.Duration      // up to when Left was reckoned
-	heard map[string]counted // the last command of each issuer
+	ways []Topology
+	at   time.Duration // up to when Left was reckoned
 }
 
 // resumeTopology takes up what was kept. The time that the agent was away does not
 // count: nobody knows how long it was.
 func (l *Loop) resumeTopology(now time.Duration) {
-	l.topology.at, l.topology.heard = now, map[string]counted{}
-	if heard := l.Outbox.Get(topologyHeardKey); heard != nil {
-		if err := json.Unmarshal(heard, &l.topology.heard); err != nil {
-			l.Log.Error("places of the issuers of topology not resumed", "err", err)
-		}
-	}
-	if l.topology.heard == nil {
-		l.topology.heard = map[string]counted{} // null was kept
-	}
+	l.topology.at = now
 	body := l.Outbox.Get(topologyKey)
 	if body == nil {
 		return
@@ -199,33 +191,38 @@ func (l *Loop) applyTopology(i int) {
 	l.SetHealth(p)
 }
 
-func (l *Loop) keptTopology() (all []outbox.Kept) {
-	for key, what := range map[string]any{topologyKey: l.topology.ways, topologyHeardKey: l.topology.heard} {
-		body, err := json.Marshal(what)
-		if err != nil {
-			l.Log.Error("topology of the ways not kept", "err", err)
-			continue
-		}
-		all = append(all, outbox.Kept{Key: key, Value: body})
+func (l *Loop) keptTopology() []outbox.Kept {
+	body, err := json.Marshal(l.topology.ways)
+	if err != nil {
+		l.Log.Error("topology of the ways not kept", "err", err)
+		return nil
 	}
-	return all
+	return []outbox.Kept{{Key: topologyKey, Value: body}}
 }
 
 // takeTopology carries out cmd/topology. Back to normal lifts a restriction, so it
-// is as well guarded as a limit: a known issuer, a clock that is trusted, not
-// expired, and above the issuer's last, which is kept over a restart.
+// passes what a limit passes. The engine takes commands that overtook one another;
+// here that must not let an older word lift what a newer one set.
 func (l *Loop) takeTopology(c *message.Command, body *message.Topology) {
-	if !l.admit(c, l.topology.heard) {
+	if !l.admitted(c) {
 		return
 	}
-	t := Topology{Way: body.Way, State: string(body.State), By: cmp.Or(body.By, c.Issuer), Why: body.Why, Source: remoteSource}
+	t := Topology{Way: body.Way, State: string(body.State), By: cmp.Or(body.By, c.Issuer), Why: body.Why, Source: remoteSource,
+		Issuer: c.Issuer, Epoch: c.Epoch, Seq: c.Seq}
+	if was, is := l.topologyOf(t.Way); is && t.before(&was) {
+		l.conclude(c, message.Rejected, message.Code(failsafe.Replay), "a later word of the same issuer stands")
+		return
+	}
 	if err := l.setTopology(t, body.For, c.ID); err != nil {
-		l.Outbox.Store(false, nil, l.keptTopology()...) // its place counts all the same
-		l.refuse(c, "NO_TARGET", err.Error())
+		l.conclude(c, message.Rejected, "NO_TARGET", err.Error())
 		return
 	}
-	done := message.Ack{ID: c.ID, Command: c.Name, Stage: message.Completed, T: l.Wall()}
-	l.say(message.AckStream, l.Wall(), message.AppendAck(nil, l.agent, &done), false)
+	l.conclude(c, message.Completed, "", "")
+}
+
+// before says that a command is older than the one that was carried out.
+func (t *Topology) before(was *Topology) bool {
+	return t.Issuer == was.Issuer && (t.Epoch < was.Epoch || t.Epoch == was.Epoch && t.Seq < was.Seq)
 }
 
 // suppliedWays are the ways that are not supplied as usual.

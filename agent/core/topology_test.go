@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -168,11 +169,11 @@ func TestTopologyOfTheCentre(t *testing.T) {
 			want, shown  string
 		}{
 			{"of a stranger", "scada-9", 10, backFed, "rejected UNKNOWN_ISSUER", ""},
-			{"of no way", "scada-1", 11, strings.Replace(backFed, "W1", "W9", 1), "rejected NO_TARGET", ""},
+			{"of no way", "scada-1", 11, strings.Replace(backFed, "W1", "W9", 1), "received, rejected NO_TARGET", ""},
 			{"for a year", "scada-1", 12, strings.Replace(backFed, "8h", "1000h", 1), "rejected INVALID", ""},
-			{"back-fed", "scada-1", 13, backFed, "completed", "back-fed by duty engineer, remote"},
+			{"back-fed", "scada-1", 13, backFed, "received, completed", "back-fed by duty engineer, remote"},
 			{"sent again", "scada-1", 13, normal, "rejected REPLAY", "back-fed by duty engineer, remote"},
-			{"older", "scada-1", 9, normal, "rejected REPLAY", "back-fed by duty engineer, remote"},
+			{"older, and never heard", "scada-1", 9, normal, "received, rejected REPLAY", "back-fed by duty engineer, remote"},
 		} {
 			if got := send(r, tt.issuer, tt.seq, tt.body); got != tt.want {
 				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
@@ -180,6 +181,12 @@ func TestTopologyOfTheCentre(t *testing.T) {
 			if got := shown(r); got != tt.shown {
 				t.Errorf("%s: shown %q, want %q", tt.name, got, tt.shown)
 			}
+		}
+		twice := fmt.Sprintf(`{"id":"again","issuer":"scada-1","epoch":1,"seq":15,%s,%s}`, inTime(), backFed)
+		r.send("topology", twice)
+		r.send("topology", twice)
+		if got := strings.Join(r.stages("again"), ", "); got != "received, completed, received DUPLICATE" {
+			t.Errorf("the same twice: %s", got)
 		}
 		r.clock.Suspect = true
 		if got := send(r, "scada-1", 20, normal); got != "rejected CLOCK_UNTRUSTED" {
@@ -190,12 +197,16 @@ func TestTopologyOfTheCentre(t *testing.T) {
 		if got := strings.Join(r.stages("old"), ", "); got != "rejected STALE" {
 			t.Errorf("after it expired: %s", got)
 		}
-		if got := r.audited("topology"); len(got) != 1 || got[0]["from"] != "normal" || got[0]["to"] != "back-fed" || got[0]["source"] != "t4" || got[0]["rule"] != "remote" || got[0]["by"] != "duty engineer" {
+		if got := r.audited("topology"); len(got) != 2 || got[0]["from"] != "normal" || got[0]["to"] != "back-fed" || got[0]["source"] != "t4" || got[0]["rule"] != "remote" || got[0]["by"] != "duty engineer" {
 			t.Errorf("audited %v", got)
 		}
 		r.end()
 
-		after := newRigOf(t, siteText, r.kept)
+		after := stillRig(t, siteText, r.kept, nil)
+		after.loop.State = after.loop.Engine.Resume(r.loop.State, 0, after.loop.Wall(), meter.Assumed)
+		ctx, cancel := context.WithCancel(t.Context())
+		after.stop = cancel
+		go func() { defer close(after.done); after.loop.Run(ctx) }()
 		defer after.end()
 		after.seq = 1000
 		after.pass(3 * time.Minute)
@@ -205,7 +216,7 @@ func TestTopologyOfTheCentre(t *testing.T) {
 		if got := send(after, "scada-1", 13, normal); got != "rejected REPLAY" {
 			t.Errorf("what was heard before the restart: %s", got)
 		}
-		if got := send(after, "scada-1", 14, normal); got != "completed" || shown(after) != "" {
+		if got := send(after, "scada-1", 16, normal); got != "received, completed" || shown(after) != "" {
 			t.Errorf("as usual again: %s, shown %q", got, shown(after))
 		}
 		if got := after.audited("topology"); len(got) != 1 || got[0]["from"] != "back-fed" || got[0]["to"] != "normal" || got[0]["by"] != "scada-1" {
