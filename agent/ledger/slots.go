@@ -129,7 +129,7 @@ func (slot *Slot) missing(s *Span, records []Record, gaps []Gap) {
 		slot.State, slot.Reason = Replaced, StoreReplaced
 	case older:
 		slot.State, slot.Reason = Never, BeforeStart
-	case len(records) == 0 || slot.Start.After(records[len(records)-1].Start):
+	case !slices.ContainsFunc(records, func(r Record) bool { return r.Start.After(slot.Start) }):
 		slot.State, slot.Reason = Never, AgentDown
 	default:
 		slot.State, slot.Reason = Never, NotMade

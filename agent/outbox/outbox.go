@@ -55,6 +55,7 @@ type Outbox struct {
 	period  time.Duration // of half-hours
 	digests digests       // owned by Run
 	pack    packer        // owned by Run
+	seeks   []*seek       // owned by Run
 	written atomic.Int64  // by stores that were closed since
 	wake    chan struct{} // to the uplink: something new is committed
 	kick    chan bool     // to Run: something waits; true is urgent
@@ -334,6 +335,9 @@ func (o *Outbox) Run(ctx context.Context) error {
 			urgent = urgent || o.urgent
 			o.mu.Unlock()
 			timer.Reset(due(urgent && o.Health().Failing == ""))
+			continue
+		case <-o.seeking():
+			o.seekOn()
 			continue
 		case <-timer.C:
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -76,13 +75,15 @@ type resends struct {
 	queue []*repeat
 	named int
 	dirty bool // differs from what is stored
+
+	seeking int // Outbox.seeks
 }
 
 // Resend takes a request. The answer goes out as an acknowledgement of the
 // command. It does not wait.
 func (o *Outbox) Resend(r Resend) {
 	o.mu.Lock()
-	full := len(o.resends.asked)+len(o.resends.queue) >= mostResends
+	full := len(o.resends.asked)+o.resends.seeking+len(o.resends.queue) >= mostResends
 	if !full {
 		o.resends.asked = append(o.resends.asked, r)
 	}
@@ -192,23 +193,19 @@ func (o *Outbox) take(s *buffer.Store, ask Resend) message.Code {
 	case i < 0:
 		return unknown(NoStream)
 	case r.From == 0:
-		var err error
-		if r.From, r.To, err = between(s, &states[i], ask.Since, ask.Until); err != nil {
-			o.log.Error("records asked for not found", "command", ask.ID, "err", err)
-			return OutOfRange
-		}
-		before := states[i].First == 1 && s.Generation() > 1 && ask.Since.Before(states[i].Oldest)
-		switch {
-		case r.From > r.To && before:
-			return Replaced
-		case r.From > r.To:
-			return OutOfRange
-		case before: // numbers of the older store are not known here
-			r.Missing = append(r.Missing, message.Range{Reason: storeReplaced})
-		}
+		o.seeks = append(o.seeks, newSeek(ask, r.G, &states[i]))
+		o.mu.Lock()
+		o.resends.seeking++
+		o.mu.Unlock()
+		return ""
 	case r.To >= states[i].Next:
 		return unknown(OutOfRange)
 	}
+	return o.begin(r)
+}
+
+// begin queues a repeat, unless there is one of the same request.
+func (o *Outbox) begin(r *repeat) message.Code {
 	r.Next = r.From
 	o.mu.Lock()
 	duplicate := slices.ContainsFunc(o.resends.queue, func(q *repeat) bool { return q.ID == r.ID })
@@ -225,31 +222,6 @@ func (o *Outbox) take(s *buffer.Store, ask Resend) message.Code {
 	return ""
 }
 
-// between finds the numbers of the stored records that were due from since to
-// until. Records of a stream are stored in the order in which they were due, but
-// for a clock that went back.
-func between(s *buffer.Store, st *buffer.StreamState, since, until time.Time) (from, to uint64, err error) {
-	first := func(after func(time.Time) bool) uint64 {
-		i := sort.Search(st.Count, func(i int) bool {
-			if err != nil {
-				return true
-			}
-			records, e := s.Read(st.Name, st.First+uint64(i), nil, 1)
-			if e != nil || len(records) == 0 {
-				if !errors.Is(e, buffer.ErrTorn) {
-					err = e
-				}
-				return false
-			}
-			return after(records[0].At)
-		})
-		return st.First + uint64(i)
-	}
-	from = first(func(at time.Time) bool { return !at.Before(since) })
-	to = first(func(at time.Time) bool { return at.After(until) }) - 1
-	return from, to, err
-}
-
 // complete says whether every record was acknowledged or is missing.
 func (r *repeat) complete() bool {
 	n := r.Next
@@ -261,23 +233,27 @@ func (r *repeat) complete() bool {
 	return n > r.To
 }
 
-// miss notes that records are not there. Ranges are in order and do not overlap.
+// miss notes that records are not there. Ranges are in order and do not overlap:
+// what was noted before stays as it was.
 func (r *repeat) miss(from, to uint64, why string) {
-	for _, m := range r.Missing {
-		if m.From <= from && from <= m.To {
+	to = min(to, r.To)
+	for i := 0; i < len(r.Missing) && from <= to; i++ {
+		switch m := &r.Missing[i]; {
+		case m.To < from:
+			if m.From > 0 && m.To+1 == from && m.Reason == why && (i+1 == len(r.Missing) || r.Missing[i+1].From > to) {
+				m.To = to
+				return
+			}
+		case m.From > from:
+			r.Missing = slices.Insert(r.Missing, i, message.Range{From: from, To: min(to, m.From-1), Reason: why})
+			from = r.Missing[i].To + 1
+		default:
 			from = m.To + 1
 		}
 	}
-	to = min(to, r.To)
-	if from > to {
-		return
+	if from <= to {
+		r.Missing = append(r.Missing, message.Range{From: from, To: to, Reason: why})
 	}
-	if k := len(r.Missing); k > 0 && r.Missing[k-1].From > 0 && r.Missing[k-1].To+1 == from && r.Missing[k-1].Reason == why {
-		r.Missing[k-1].To = to
-		return
-	}
-	r.Missing = append(r.Missing, message.Range{From: from, To: to, Reason: why})
-	slices.SortFunc(r.Missing, func(a, b message.Range) int { return int(int64(a.From) - int64(b.From)) })
 }
 
 // finish tells the centre how a request ended.
@@ -288,7 +264,7 @@ func (o *Outbox) finish(s *buffer.Store, r *repeat) {
 			detail.Sent -= m.To - m.From + 1
 		}
 	}
-	detail.Missing = o.explain(s, r)
+	detail.Missing = slices.DeleteFunc(o.explain(s, r), func(m message.Range) bool { return m.Reason == notAsked })
 	if len(detail.Missing) > mostMissing {
 		detail.Missing = detail.Missing[:mostMissing]
 	}
@@ -298,7 +274,7 @@ func (o *Outbox) finish(s *buffer.Store, r *repeat) {
 
 // explain gives the reason of the gap records for what was never sent.
 func (o *Outbox) explain(s *buffer.Store, r *repeat) []message.Range {
-	missing := r.Missing
+	missing := slices.Clone(r.Missing)
 	if !slices.ContainsFunc(missing, func(m message.Range) bool { return m.Reason == notKept }) {
 		return missing
 	}
@@ -413,7 +389,13 @@ func (o *Outbox) readRepeat(s *buffer.Store, name string, from uint64, dst []upl
 		o.mu.Unlock()
 		o.nudge(false)
 	}
-	for from <= last {
+	for end := last; from <= end; last = end {
+		o.mu.Lock()
+		from, last = r.asked(from)
+		o.mu.Unlock()
+		if last = min(last, end); from > last {
+			return dst, nil
+		}
 		records, err := s.Read(r.Stream, from, nil, most)
 		var t *buffer.TornError
 		if errors.As(err, &t) {
@@ -430,7 +412,8 @@ func (o *Outbox) readRepeat(s *buffer.Store, name string, from uint64, dst []upl
 		records = slices.DeleteFunc(records, func(rec buffer.Record) bool { return rec.N > last })
 		if len(records) == 0 {
 			miss(from, last, notKept)
-			return dst, nil
+			from = last + 1
+			continue
 		}
 		if records[0].N > from {
 			miss(from, records[0].N-1, notKept)
