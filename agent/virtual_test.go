@@ -2,11 +2,13 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -47,9 +49,8 @@ type virtual struct {
 
 	mu       sync.Mutex // guards what was heard
 	records  map[string]map[recordKey][]byte
-	order    map[string][]recordKey // as first heard
-	repeated []string               // records that came again with another content
-	retained map[string][]kept      // each value, once an instant
+	repeated []string          // records that came again with another content
+	retained map[string][]kept // each value, once an instant
 
 	seq, ids uint64
 	told     time.Time // when the centre last made a statement
@@ -87,7 +88,7 @@ func newVirtual(t *testing.T, folder string, seed uint64) *virtual {
 	v := &virtual{
 		t: t, seed: seed, site: streetSite, folder: filepath.Join(folder, "0"),
 		street:  &street{seed: seed, told: map[uint16]uint16{}, on: map[uint16]bool{}, mute: map[string]bool{}, noise: map[string]bool{}},
-		records: map[string]map[recordKey][]byte{}, order: map[string][]recordKey{}, retained: map[string][]kept{},
+		records: map[string]map[recordKey][]byte{}, retained: map[string][]kept{},
 	}
 	v.broker = &uplinktest.Broker{Heard: v.hear}
 	if err := os.MkdirAll(v.folder, 0o700); err != nil {
@@ -255,21 +256,15 @@ func (v *virtual) hear(m uplinktest.Message) {
 		return
 	}
 	v.records[stream][key] = m.Payload
-	v.order[stream] = append(v.order[stream], key)
 }
+
+func inOrder(a, b recordKey) int { return cmp.Or(cmp.Compare(a.g, b.g), cmp.Compare(a.n, b.n)) }
 
 // stream returns the records of a stream in order of their numbers.
 func (v *virtual) stream(name string) (all [][]byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	keys := slices.Clone(v.order[name])
-	slices.SortFunc(keys, func(a, b recordKey) int {
-		if a.g != b.g {
-			return int(a.g) - int(b.g)
-		}
-		return int(a.n) - int(b.n)
-	})
-	for _, k := range keys {
+	for _, k := range slices.SortedFunc(maps.Keys(v.records[name]), inOrder) {
 		all = append(all, v.records[name][k])
 	}
 	return all
@@ -293,16 +288,20 @@ func (v *virtual) stamped(body map[string]any) map[string]any {
 	return body
 }
 
-// limit sends a limit and returns its id, or "" where nobody listened.
-func (v *virtual) limit(body map[string]any) string {
+// order sends a command and returns its id.
+func (v *virtual) order(name string, body map[string]any) string {
 	v.ids++
 	id := fmt.Sprint("c", v.ids)
-	body["id"], body["class"] = id, "network"
-	body["expires"] = time.Now().UTC().Add(v.offset + 5*time.Minute).Format(time.RFC3339)
-	if !v.send("limit", v.stamped(body)) {
-		return ""
-	}
+	body["id"] = id
+	body["expires"] = time.Now().UTC().Add(5 * time.Minute).Format(time.RFC3339)
+	v.send(name, v.stamped(body))
 	return id
+}
+
+// limit sends a limit and returns its id.
+func (v *virtual) limit(body map[string]any) string {
+	body["class"] = "network"
+	return v.order("limit", body)
 }
 
 // Times at which the centre speaks.
