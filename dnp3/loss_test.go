@@ -262,13 +262,13 @@ func TestSaveAndRestore(t *testing.T) {
 	if told != 3 {
 		t.Errorf("told of %d settings, want 3", told)
 	}
-	saved := r.station.Save(nil)
+	saved := r.station.SaveLast(nil)
 
 	fresh := newRig(t, c)
 	if err := fresh.station.Restore(saved); err != nil {
 		t.Fatal(err)
 	}
-	if again := fresh.station.Save(nil); !slices.Equal(again, saved) {
+	if again := fresh.station.SaveLast(nil); !slices.Equal(again, saved) {
 		t.Errorf("saved again: % x, want % x", again, saved)
 	}
 	fresh.connect()
@@ -316,5 +316,78 @@ func TestSaveAndRestore(t *testing.T) {
 		if err := newRig(t, c).station.Restore(saved[:n]); err == nil {
 			t.Fatalf("%d octets of %d: taken", n, len(saved))
 		}
+	}
+}
+
+// A master is never short without a word: after an end that was none (a kill, a power
+// cut), after saved octets that could not be read and after dropped values, IIN2.3
+// says that events may be missing, until a response with it was confirmed. After an
+// orderly end nothing is missing, and nothing is said.
+func TestMissingEventsAreTold(t *testing.T) {
+	save := map[string]func(*dnp3.Outstation) []byte{
+		"killed":     func(o *dnp3.Outstation) []byte { return o.Save(nil) },
+		"stopped":    func(o *dnp3.Outstation) []byte { return o.SaveLast(nil) },
+		"unreadable": func(*dnp3.Outstation) []byte { return nil },
+		"killed, and stopped before anybody heard": func(o *dnp3.Outstation) []byte {
+			between, err := dnp3.New(polled())
+			if err == nil {
+				err = between.Restore(o.Save(nil))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return between.SaveLast(nil)
+		},
+	}
+	for name, saved := range save {
+		t.Run(name, func(t *testing.T) {
+			r := quiet(t, polled())
+			r.update(dnp3.BinaryInput, 1, 1)
+			after := newRig(t, polled())
+			if octets := saved(r.station); octets == nil {
+				after.station.Lost()
+			} else if err := after.station.Restore(octets); err != nil {
+				t.Fatal(err)
+			}
+			after.connect()
+			told := func(what string, want bool, objects ...[]byte) dnp3test.Response {
+				t.Helper()
+				u := after.do(dnp3test.FuncRead, objects...)
+				if got := u.IIN&dnp3test.IINOverflow != 0; got != want {
+					t.Errorf("%s: IIN %04x, events missing: %v, want %v", what, u.IIN, got, want)
+				}
+				return u
+			}
+			lost := name != "stopped"
+			told("first read", lost, dnp3test.All(1, 2))
+			after.drop() // nobody knows whether it arrived
+			after.connect()
+			u := told("read on another connection", lost, dnp3test.All(1, 2))
+			if u.Con() != lost {
+				t.Errorf("asks for a confirm: %v, want %v", u.Con(), lost)
+			}
+			if u.Con() {
+				after.send(dnp3test.Confirm(u))
+			}
+			u = told("after its confirm", false, dnp3test.All(1, 2))
+			if u.Con() {
+				t.Error("a read without events asks for a confirm for ever")
+			}
+		})
+	}
+}
+
+// The first unsolicited response tells it too, and its confirm is enough.
+func TestMissingEventsAreToldUnsolicited(t *testing.T) {
+	r := newRig(t, small())
+	r.station.Lost()
+	r.connect()
+	u := r.responses()
+	if len(u) != 1 || u[0].IIN&dnp3test.IINOverflow == 0 {
+		t.Fatalf("first responses: %v", u)
+	}
+	r.send(dnp3test.Confirm(u[0]))
+	if u := r.do(dnp3test.FuncRead, dnp3test.All(1, 2)); u.IIN&dnp3test.IINOverflow != 0 {
+		t.Errorf("after the confirm: IIN %04x", u.IIN)
 	}
 }

@@ -25,6 +25,7 @@ type Outstation struct {
 	setAt          time.Duration // when
 	synchronised   bool          // the host says so
 	revision       uint64
+	urgent         uint64 // events of class 1 so far
 }
 
 // New returns an outstation. Err lists all that is wrong with the config.
@@ -64,6 +65,9 @@ func (o *Outstation) event(k kind, position int, index uint16, variation uint8, 
 			s.events.add(event{Measurement: m, index: index, kind: k, class: class, variation: variation, synced: synced})
 			s.arrived(class, now)
 			o.revision++
+			if class == Class1 {
+				o.urgent++
+			}
 		}
 	}
 }
@@ -76,6 +80,16 @@ func (o *Outstation) Value(t Type, index uint16) (number float64, octets string,
 	}
 	m := o.db.points[t][position].value
 	return m.Number, m.Octets, m.Flags, true
+}
+
+// Lost tells every master, by IIN2.3, that events may be missing: what was saved could
+// not be read, or values were dropped before they became events. A master polls for
+// the static values then. It is shown to each until a response with it was confirmed.
+func (o *Outstation) Lost() {
+	for _, s := range o.sessions {
+		s.lost = true
+	}
+	o.revision++
 }
 
 // SetLocal shows IIN1.5: at least one point is under local control. Which
@@ -103,6 +117,9 @@ func (o *Outstation) needTime(now time.Duration) bool {
 
 // Revision changes whenever what [Outstation.Save] returns changes.
 func (o *Outstation) Revision() uint64 { return o.revision }
+
+// Urgent changes with each event of class 1, which should be saved soon.
+func (o *Outstation) Urgent() uint64 { return o.urgent }
 
 // Counts are what a session did since the start.
 type Counts struct {

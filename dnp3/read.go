@@ -119,7 +119,7 @@ func (s *session) sendRead(control uint8, now time.Duration, wall int64) {
 	if !p.more {
 		control |= app.Fin
 	}
-	if p.more || carriesEvents || s.broadcast == link.BroadcastConfirm {
+	if p.more || carriesEvents || s.lost || s.broadcast == link.BroadcastConfirm {
 		control |= app.Con
 	}
 	s.send(control, p.iin, now)

@@ -13,14 +13,23 @@ import (
 // ErrSaved is the error of what [Outstation.Save] did not write, or not whole.
 var ErrSaved = errors.New("saved outstation is damaged")
 
-const savedMark = "dnp3\x01"
+const savedMark = "dnp3\x02"
 
 // Save returns what should outlive a restart of the program: events that no
 // master has confirmed, and what masters have set (deadbands, classes, cleared
 // counters, frozen values). Current values are not in it; they come anew.
-func (o *Outstation) Save(out []byte) []byte {
+//
+// What happens later is not in it: who restores it tells masters that events may be
+// missing. [Outstation.SaveLast] is for the program's end, after the last update.
+func (o *Outstation) Save(out []byte) []byte { return o.save(out, false) }
+
+// SaveLast is Save at the program's end: nothing is missing in what it returns.
+func (o *Outstation) SaveLast(out []byte) []byte { return o.save(out, true) }
+
+func (o *Outstation) save(out []byte, last bool) []byte {
 	begin := len(out)
 	w := writer(append(out, savedMark...))
+	w.bool(last)
 	n := 0
 	for _, e := range o.db.points[AnalogInput] {
 		if e.written {
@@ -49,6 +58,7 @@ func (o *Outstation) Save(out []byte) []byte {
 
 func (s *session) save(w *writer) {
 	w.uint(uint64(s.master.Address))
+	w.bool(s.lost)
 	assigned := s.assigned(nil)
 	w.uint(uint64(len(assigned)))
 	for _, a := range assigned {
@@ -92,7 +102,7 @@ func (s *session) assigned(out []assignment) []assignment {
 	return out
 }
 
-// Restore takes in what [Outstation.Save] returned, before the first update. It
+// Restore takes in what [Outstation.Save] or SaveLast returned, before the first update. It
 // takes all or, when the octets are damaged, nothing. What belongs to masters or
 // points that are no longer there is left out.
 func (o *Outstation) Restore(saved []byte) error {
@@ -116,6 +126,7 @@ func (o *Outstation) Restore(saved []byte) error {
 }
 
 func (o *Outstation) restore(r *reader, apply bool) {
+	whole := r.bool()
 	for n := r.uint(1 << 16); n > 0 && !r.bad; n-- {
 		index, deadband := r.uint(math.MaxUint16), r.float()
 		if at := o.db.find(AnalogInput, uint32(index)); apply && at >= 0 && deadband >= 0 && !math.IsInf(deadband, 0) {
@@ -132,6 +143,9 @@ func (o *Outstation) restore(r *reader, apply bool) {
 	}
 	for n := r.uint(1 << 16); n > 0 && !r.bad; n-- {
 		s := o.session(uint16(r.uint(math.MaxUint16)))
+		if lost := r.bool(); apply && s != nil {
+			s.lost = lost || !whole
+		}
 		for n := r.uint(1 << 20); n > 0 && !r.bad; n-- {
 			a := assignment{Type(r.uint(uint64(types))), uint16(r.uint(math.MaxUint16)), Class(r.uint(3))}
 			if apply && s != nil {

@@ -22,6 +22,7 @@ type session struct {
 	frozenClasses []Class // of counters
 
 	restart   bool   // IIN1.7, until this master clears it
+	lost      bool   // IIN2.3, until this master has heard it: events went where nobody knows of
 	broadcast uint16 // the broadcast heard and not told yet, 0 for none
 
 	// The request answered last, for one that is repeated.
@@ -34,6 +35,7 @@ type session struct {
 	awaitingSeq   uint8
 	awaitingUntil time.Duration
 	tellsAll      bool // the response told of a broadcast that asks for a confirm
+	tellsLost     bool // it told of lost events
 	plan          plan
 
 	deferred []byte // a read that waits for the end of an unsolicited response
@@ -97,7 +99,7 @@ func (s *session) disconnect(time.Duration) {
 // stopResponse gives up a response that waits for its confirm.
 func (s *session) stopResponse() {
 	s.events.release(solicited)
-	s.awaiting, s.tellsAll = false, false
+	s.awaiting, s.tellsAll, s.tellsLost = false, false, false
 	s.plan.clear()
 }
 
@@ -247,6 +249,7 @@ func (s *session) send(control uint8, iin app.IIN, now time.Duration) {
 	if control&app.Con != 0 {
 		s.awaiting, s.awaitingSeq, s.awaitingUntil = true, control&app.SeqMask, now+s.master.ConfirmTimeout
 		s.tellsAll = s.broadcast == link.BroadcastConfirm
+		s.tellsLost = s.lost
 	}
 	if s.broadcast != link.BroadcastConfirm {
 		s.broadcast = 0
@@ -257,6 +260,9 @@ func (s *session) send(control uint8, iin app.IIN, now time.Duration) {
 // indications are what every response says of the device.
 func (s *session) indications(now time.Duration) app.IIN {
 	iin := s.events.indications()
+	if s.lost {
+		iin |= app.EventOverflow
+	}
 	if s.broadcast != 0 {
 		iin |= app.Broadcast
 	}
@@ -291,6 +297,9 @@ func (s *session) confirm(f app.Fragment, now time.Duration, wall int64) {
 	s.awaiting = false
 	if s.tellsAll {
 		s.broadcast, s.tellsAll = 0, false
+	}
+	if s.tellsLost {
+		s.lost, s.tellsLost = false, false
 	}
 	if s.plan.more {
 		s.continueRead((s.awaitingSeq+1)&app.SeqMask, now, wall)

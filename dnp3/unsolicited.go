@@ -15,6 +15,7 @@ type reporting struct {
 	// The response that waits for its confirm, or for its next try.
 	awaiting bool
 	isNull   bool
+	tells    bool // it told of lost events
 	response fragment
 	seq      uint8
 	until    time.Duration // the confirm is due
@@ -112,6 +113,7 @@ func (s *session) sendUnsolicited(now time.Duration) {
 	u := &s.uns
 	if u.tries == 0 {
 		u.response.finish(app.Fir|app.Fin|app.Con|app.Uns|u.seq, app.UnsolicitedResponse, s.indications(now))
+		u.tells = s.lost
 		if s.broadcast != link.BroadcastConfirm {
 			s.broadcast = 0
 		}
@@ -127,6 +129,9 @@ func (s *session) confirmUnsolicited(now time.Duration, wall int64) {
 	s.deleteConfirmed(unsolicited)
 	if u.isNull {
 		u.null = false
+	}
+	if u.tells {
+		s.lost = false
 	}
 	s.endReport(now)
 	u.pause = 0

@@ -38,12 +38,19 @@ type Config struct {
 	Station dnp3.Config
 
 	// Saved is what Keep was given last before a restart. Keep is called with
-	// all that should outlive the next one: at once after a master changed a
-	// setting, otherwise at most every KeepEvery (default 10 s) while events
-	// come and go, and at the end. It must not wait: it runs in the one loop.
-	Saved     []byte
-	Keep      func(saved []byte)
-	KeepEvery time.Duration
+	// all that should outlive the next one: at the start, at once after a master
+	// changed a setting, at most every KeepSoon (default 1 s) after events of class
+	// 1, otherwise at most every KeepEvery (default 10 s) while events come and go,
+	// and at the end. It must not wait: it runs in the one loop.
+	//
+	// Unless what is Saved was of the end, events may be missing in it, and each
+	// master is told so; see [dnp3.Outstation.Lost].
+	Saved               []byte
+	Keep                func(saved []byte)
+	KeepEvery, KeepSoon time.Duration
+	// Lost says that events may be missing for another reason: what was saved
+	// could not be read, or values came while nobody could take them.
+	Lost bool
 
 	Wall func() time.Time // default time.Now
 	Log  *slog.Logger     // default discards
@@ -63,7 +70,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&c.WriteTimeout, 10 * time.Second}, {&c.HandshakeTimeout, 10 * time.Second}, {&c.KeepEvery, 10 * time.Second}} {
+	}{{&c.WriteTimeout, 10 * time.Second}, {&c.HandshakeTimeout, 10 * time.Second}, {&c.KeepEvery, 10 * time.Second}, {&c.KeepSoon, time.Second}} {
 		if *d.v == 0 {
 			*d.v = d.d
 		}

@@ -236,17 +236,51 @@ func TestSavedOverRestart(t *testing.T) {
 	if err != nil || len(r.Events()) != 1 || r.Events()[0].Index != 299 {
 		t.Errorf("events %v, %v", r.Events(), err)
 	}
+	if err != nil || r.IIN&dnp3test.IINOverflow != 0 {
+		t.Errorf("after an orderly end: IIN %04x, %v", r.IIN, err)
+	}
 	c.Saved = saved[:len(saved)-1]
 	if _, err := Listen(c); !errors.Is(err, dnp3.ErrSaved) {
 		t.Errorf("damaged: %v", err)
 	}
 }
 
+// Who is killed leaves what was kept last. Events of class 1 are kept within KeepSoon,
+// and a master is told that others may be missing.
+func TestSavedOverKill(t *testing.T) {
+	keep := make(chan []byte, 100)
+	c := Config{Station: station(nil, dnp3.Master{Address: 1}), KeepEvery: time.Hour, KeepSoon: time.Millisecond, Keep: func(b []byte) { keep <- b }}
+	c.Station.Points = []dnp3.Point{{Type: dnp3.BinaryInput, Index: 7, Class: dnp3.Class1}}
+	s := serve(t, c)
+	atStart := <-keep
+	if err := s.Update(dnp3.Change{Type: dnp3.BinaryInput, Index: 7, Number: 1, Flags: dnp3.Online}); err != nil {
+		t.Fatal(err)
+	}
+	var kept []byte
+	select {
+	case kept = <-keep:
+	case <-time.After(patience):
+		t.Fatal("an event of class 1 is not kept soon")
+	}
+	for _, saved := range [][]byte{atStart, kept} {
+		again := c
+		again.Keep, again.Saved = nil, saved
+		r, err := dial(t, serve(t, again), 1).EventPoll()
+		if err != nil || r.IIN&dnp3test.IINOverflow == 0 || r.IIN&dnp3test.IINRestart == 0 {
+			t.Errorf("IIN %04x, %v; want the restart and missing events told", r.IIN, err)
+		}
+		if got := len(r.Events()) == 1; got != (len(saved) == len(kept)) {
+			t.Errorf("events %v", r.Events())
+		}
+	}
+}
+
 // Settings are handed over at once, events at most every KeepEvery.
 func TestKeepAtOnce(t *testing.T) {
 	keep := make(chan []byte, 10)
-	c := Config{Station: station(nil, dnp3.Master{Address: 1}), KeepEvery: time.Hour, PlainControls: true, Keep: func(b []byte) { keep <- b }}
+	c := Config{Station: station(nil, dnp3.Master{Address: 1}), KeepEvery: time.Hour, KeepSoon: time.Hour, PlainControls: true, Keep: func(b []byte) { keep <- b }}
 	s := serve(t, c)
+	<-keep // at the start
 	m := dial(t, s, 1)
 	if err := s.Update(dnp3.Change{Type: dnp3.BinaryInput, Index: 0, Number: 1, Flags: dnp3.Online}); err != nil {
 		t.Fatal(err)

@@ -40,12 +40,14 @@ type Server struct {
 
 	mu    sync.Mutex
 	notes []note
+	short bool // updates were dropped: events may be missing
 
 	// Owned by the loop.
 	conns       []*conn
 	taken       []note
-	settings    bool // a master changed one since the last Keep
-	kept        uint64
+	settings    bool   // a master changed one since the last Keep
+	kept        uint64 // revision
+	urgent      uint64 // the same, of events of class 1
 	keptAt      time.Duration
 	refused     uint64
 	lastRefused string
@@ -79,6 +81,9 @@ func Listen(config Config) (*Server, error) {
 			return nil, fmt.Errorf("restore outstation: %w", err)
 		}
 	}
+	if config.Lost {
+		station.Lost()
+	}
 	config.Saved = nil
 	if s.listener, err = net.Listen("tcp", config.Listen); err != nil {
 		return nil, fmt.Errorf("serve dnp3: %w", err)
@@ -101,6 +106,9 @@ func (s *Server) Update(changes ...dnp3.Change) error {
 	s.mu.Unlock()
 	s.ring()
 	if room < len(changes) {
+		s.mu.Lock()
+		s.short = true
+		s.mu.Unlock()
 		return fmt.Errorf("%w: %d updates dropped", ErrBehind, len(changes)-room)
 	}
 	return nil
@@ -152,6 +160,11 @@ func (s *Server) ring() {
 // Run serves until ctx is done, and returns when every goroutine has ended.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	if s.config.Keep != nil {
+		// At once: what was saved at the end of the run before is no longer all.
+		s.noteKept(s.now())
+		s.config.Keep(s.station.Save(nil))
+	}
 	s.wg.Go(func() { s.accept(ctx) })
 	err := s.loop(ctx)
 	cancel()
@@ -162,7 +175,9 @@ func (s *Server) Run(ctx context.Context) error {
 	close(s.done)
 	s.wg.Wait()
 	s.takeNotes()
-	s.keep(true)
+	if s.config.Keep != nil {
+		s.config.Keep(s.station.SaveLast(nil))
+	}
 	if errClose != nil && err == nil {
 		err = fmt.Errorf("serve dnp3: %w", errClose)
 	}
@@ -193,12 +208,10 @@ func (s *Server) loop(ctx context.Context) error {
 		for i := len(s.conns) - 1; i >= 0; i-- { // one that is dropped goes from the list
 			s.flush(s.conns[i])
 		}
-		s.keep(false)
+		s.keep()
 		at, ok := s.station.Deadline()
-		if s.config.Keep != nil && s.kept != s.station.Revision() {
-			if due := s.keptAt + s.config.KeepEvery; !ok || due < at {
-				at, ok = due, true
-			}
+		if due, is := s.keepDue(); is && (!ok || due < at) {
+			at, ok = due, true
 		}
 		if ok {
 			timer.Reset(max(0, at-s.now()))
@@ -212,6 +225,8 @@ func (s *Server) loop(ctx context.Context) error {
 func (s *Server) takeNotes() {
 	s.mu.Lock()
 	s.taken, s.notes = s.notes, s.taken[:0]
+	short := s.short
+	s.short = false
 	s.mu.Unlock()
 	now := s.now()
 	for i := range s.taken {
@@ -223,17 +238,35 @@ func (s *Server) takeNotes() {
 		}
 		*n = note{}
 	}
+	if short {
+		s.station.Lost()
+	}
 	if cap(s.taken) > 4096 {
 		s.taken = nil // a burst is over: its space is not kept
 	}
 }
 
-// keep hands over what should outlive a restart, when it changed.
-func (s *Server) keep(last bool) {
+// keep hands over what should outlive a restart, when it is due.
+func (s *Server) keep() {
 	now := s.now()
-	if s.config.Keep == nil || s.kept == s.station.Revision() || !s.settings && !last && now < s.keptAt+s.config.KeepEvery {
+	if at, ok := s.keepDue(); !ok || now < at && !s.settings {
 		return
 	}
-	s.kept, s.keptAt, s.settings = s.station.Revision(), now, false
+	s.noteKept(now)
 	s.config.Keep(s.station.Save(nil))
+}
+
+func (s *Server) noteKept(now time.Duration) {
+	s.kept, s.urgent, s.keptAt, s.settings = s.station.Revision(), s.station.Urgent(), now, false
+}
+
+// keepDue says when something is to be kept; false: there is nothing new.
+func (s *Server) keepDue() (at time.Duration, ok bool) {
+	switch {
+	case s.config.Keep == nil || s.kept == s.station.Revision():
+		return 0, false
+	case s.urgent != s.station.Urgent():
+		return s.keptAt + min(s.config.KeepSoon, s.config.KeepEvery), true
+	}
+	return s.keptAt + s.config.KeepEvery, true
 }
