@@ -34,11 +34,15 @@ type outstation struct {
 	server           atomic.Pointer[dnp3net.Server]
 	saver            *statefile.Saver
 	kept             []byte
+	lost             bool // events may be missing in kept
 	version          uint64
 
-	acted  atomic.Uint64 // commands handed on
-	synced atomic.Bool   // the clock, as of the last tick
-	local  atomic.Bool   // the Local/Remote switch is at Local
+	acted   atomic.Uint64  // commands handed on
+	trusted atomic.Bool    // the clock is set by somebody who knows, as of the last tick
+	synced  atomic.Bool    // it is, or is taken to be
+	local   atomic.Bool    // the Local/Remote switch is at Local
+	failing atomic.Bool    // records or the failsafe state can't be stored
+	control points.Control // owned by the core loop
 
 	// Owned by the server's loop.
 	issuers map[uint16]string
@@ -60,7 +64,7 @@ func Slots(cfg *configs.Config) *points.Site {
 	}
 	for _, g := range cfg.Groups {
 		if g.Slot > 0 {
-			s.Groups[g.Slot] = g.ID
+			s.Groups[g.Slot], s.GroupWays[g.Slot] = g.ID, g.Way
 		}
 	}
 	return s
@@ -87,6 +91,7 @@ func (a *Agent) buildOutstation(engine failsafe.Config) (*outstation, error) {
 		}
 	}
 	o := &outstation{Agent: a, engine: engine, orders: points.NewOrders(site, engine.Groups), issuers: map[uint16]string{}, limits: map[string]string{}, beats: map[uint16]float64{}}
+	o.control.Timeout = engine.Timers.HeartbeatTimeout
 	o.Database = points.NewDatabase(site, ratings, o.send)
 	for i := range cfg.DNP3.Masters {
 		if m := &cfg.DNP3.Masters[i]; m.Authority {
@@ -95,7 +100,8 @@ func (a *Agent) buildOutstation(engine failsafe.Config) (*outstation, error) {
 	}
 	file, stored, broken, err := statefile.Open(filepath.Join(cfg.Buffer.Path, "dnp3"))
 	if err != nil || broken {
-		a.log.Error("events for masters on DNP3 not read; they are told that some were lost by the restart", "err", err)
+		o.lost = true
+		a.log.Error("events for masters on DNP3 not read; they are told that some may be missing", "err", err)
 	}
 	if len(stored) > 0 {
 		o.kept = stored[0]
@@ -115,29 +121,47 @@ func (o *outstation) send(changes []dnp3.Change) {
 // State and Tick show what the loop knows; see core.Points.
 func (o *outstation) State(s *failsafe.State, wall time.Time) {
 	if local := s.Switch == failsafe.Local; o.local.Swap(local) != local {
-		o.showLocal()
+		o.showDevice()
 	}
+	o.control.Take(s)
 	o.Database.State(s, &o.engine, wall)
 }
 
-// showLocal shows IIN1.5 while somebody works on site.
-func (o *outstation) showLocal() {
-	s, local := o.server.Load(), o.local.Load()
+// showDevice shows what every response says of the device: IIN1.5 while somebody
+// works on site, IIN1.6 while nothing can be stored, and whether times are good.
+func (o *outstation) showDevice() {
+	s, local, failing, synced := o.server.Load(), o.local.Load(), o.failing.Load(), o.synced.Load()
 	if s == nil {
 		return
 	}
-	if err := s.Post(func(station *dnp3.Outstation, _ time.Duration) { station.SetLocal(local) }); err != nil {
-		o.log.Error("local control not shown to masters", "err", err)
+	if err := s.Post(func(station *dnp3.Outstation, _ time.Duration) {
+		station.SetLocal(local)
+		station.SetTrouble(failing)
+		station.SetSynchronised(synced)
+	}); err != nil {
+		o.log.Error("state of the device not shown to masters", "err", err)
 	}
+}
+
+// Mark says of an alarm on MQTT which point tells the same, and whether MQTT has
+// only the copy.
+func (o *outstation) Mark(a *meter.Alarm) {
+	a.Point, a.HasPoint = o.IndexOf(a)
+	a.Duplicate = a.HasPoint && o.site.Config.DNP3.AlarmOwner == configs.OnDNP3
 }
 
 // Tick is called each second.
 func (o *outstation) Tick(now time.Duration, wall time.Time) {
-	clock := o.loop.Clock().Clock
-	o.synced.Store(clock == meter.Synced)
+	clock, failing := o.loop.Clock().Clock, o.store().Failing != ""
+	o.trusted.Store(clock == meter.Synced)
+	synced := clock == meter.Synced || clock == meter.Assumed
+	if was := o.synced.Swap(synced); o.failing.Swap(failing) != failing || was != synced {
+		o.showDevice()
+	}
+	owner, master := o.control.Owner()
 	o.Database.Tick(&points.Substation{
-		Backlog: o.box.Backlog(), Connected: o.link.State().Connected, Acted: o.acted.Load(),
-		Synced: clock == meter.Synced || clock == meter.Assumed, Failing: o.store().Failing != "",
+		Backlog: o.box.Backlog(), Connected: o.link.State().Connected, Acted: o.acted.Load(), Synced: synced, Failing: failing,
+		Copied: o.site.Config.DNP3.AlarmOwner != configs.OnDNP3, Owner: owner, Master: master,
 	}, now, wall)
 }
 
@@ -145,7 +169,7 @@ func (o *outstation) Tick(now time.Duration, wall time.Time) {
 func (o *outstation) config() (dnp3net.Config, error) {
 	d := &o.site.Config.DNP3
 	c := dnp3net.Config{
-		Listen: d.Listen, PlainControls: d.Controls, Saved: o.kept, Wall: o.wall, Log: o.log,
+		Listen: d.Listen, PlainControls: d.Controls, Saved: o.kept, Lost: o.lost, Wall: o.wall, Log: o.log,
 		Keep: func(saved []byte) {
 			o.version++
 			o.saver.Save(o.version, saved)
@@ -208,7 +232,7 @@ const wrongZone = 3600 * time.Second
 // machine's clock. One that is an hour away is that of a master on local time.
 func (o *outstation) hearTime(master uint16, t int64) bool {
 	off := time.UnixMilli(t).Sub(o.wall())
-	if !o.synced.Load() {
+	if !o.trusted.Load() {
 		o.log.Info("time written by master", "master", master, "off", off)
 		return true
 	}
@@ -249,14 +273,15 @@ func (o *outstation) serve(ctx context.Context) error {
 	s, err := dnp3net.Listen(c)
 	if errors.Is(err, dnp3.ErrSaved) {
 		o.log.Error("events for masters on DNP3 not used", "err", err)
-		c.Saved = nil
+		c.Saved, c.Lost, o.kept, o.lost = nil, true, nil, true
 		s, err = dnp3net.Listen(c)
 	}
 	if err != nil {
+		o.lost = true // what happens until the port is free makes no events
 		return err
 	}
 	o.server.Store(s)
-	o.showLocal()
+	o.showDevice()
 	defer o.server.Store(nil)
 	o.log.Info("DNP3 outstation", "listen", s.Addr().String(), "address", c.Station.Address, "tls", c.TLS != nil, "masters", len(c.Station.Masters))
 	// What was known before there was a server; not waited for, the loop may be stopping.

@@ -413,7 +413,7 @@ func Default() Config {
 			Watchdog: 30 * time.Second, BackoffMin: time.Second, BackoffMax: 60 * time.Second, Spread: mostSpread,
 			Sparkplug: defaultSparkplug(), Backlog: 20, Selftest: 10 * time.Second, MaxAge: 24 * time.Hour, Failover: 3, Failback: 30 * time.Minute,
 		},
-		DNP3:     DNP3{Address: 1024, Owner: "host"},
+		DNP3:     DNP3{Address: 1024, Owner: "host", AlarmOwner: OnMQTT},
 		Log:      Log{Level: "info", Format: "auto"},
 		Health:   Health{OnDelay: 30 * time.Second, OffDelay: 10 * time.Second},
 		Defaults: true,

@@ -9,14 +9,15 @@ import (
 
 // DNP3 is the outstation.
 type DNP3 struct {
-	Listen   string   `mapstructure:"listen" doc:"Address and port, such as 127.0.0.1:20000. Empty: there is no outstation. Beyond loopback it needs tls or allow."`
-	Address  int      `mapstructure:"address" doc:"The outstation's link address. Default 1024."`
-	TLS      TLS      `mapstructure:"tls" doc:"Mutual TLS: ca signed the masters' certificates."`
-	Allow    []string `mapstructure:"allow" doc:"Sources that may connect, as 192.0.2.0/24. Default: all, where tls is set."`
-	Controls bool     `mapstructure:"allow_plain_controls" doc:"Let masters with authority operate without TLS."`
-	Periods  bool     `mapstructure:"half_hours" doc:"Half-hours as events of class 3, with the period's end as their time."`
-	Masters  []Master `mapstructure:"masters" doc:"Who may connect."`
-	Owner    string   `mapstructure:"clock" doc:"Who sets the outstation's clock: host, as for all else here, or master, which is then only heard and never sets this machine's. Default host."`
+	Listen     string   `mapstructure:"listen" doc:"Address and port, such as 127.0.0.1:20000. Empty: there is no outstation. Beyond loopback it needs tls or allow."`
+	Address    int      `mapstructure:"address" doc:"The outstation's link address. Default 1024."`
+	TLS        TLS      `mapstructure:"tls" doc:"Mutual TLS: ca signed the masters' certificates."`
+	Allow      []string `mapstructure:"allow" doc:"Sources that may connect, as 192.0.2.0/24. Default: all, where tls is set."`
+	Controls   bool     `mapstructure:"allow_plain_controls" doc:"Let masters with authority operate without TLS."`
+	Periods    bool     `mapstructure:"half_hours" doc:"Half-hours as events of class 3, with the period's end as their time."`
+	Masters    []Master `mapstructure:"masters" doc:"Who may connect."`
+	AlarmOwner string   `mapstructure:"alarm_owner" doc:"Where alarms count that are on both: mqtt or dnp3. The other side has copies, marked as such. Default mqtt."`
+	Owner      string   `mapstructure:"clock" doc:"Who sets the outstation's clock: host, as for all else here, or master, which is then only heard and never sets this machine's. Default host."`
 }
 
 // Master is a DNP3 master.
@@ -43,6 +44,12 @@ func (d *DNP3) issuers() (ids []string) {
 	return ids
 }
 
+// Where alarms count.
+const (
+	OnMQTT = "mqtt"
+	OnDNP3 = "dnp3"
+)
+
 // Slots of the point list.
 const (
 	mostWaySlot   = 12
@@ -59,8 +66,12 @@ func (c *Config) validateDNP3(s *Source) {
 	for i, g := range c.Groups {
 		s.slot(fmt.Sprintf("groups[%d].dnp3_slot", i), g.Slot, mostGroupSlot, g.ID, groups)
 	}
+	s.oneOf("dnp3.alarm_owner", d.AlarmOwner, OnMQTT, OnDNP3)
 	s.oneOf("dnp3.clock", d.Owner, "host", "master")
 	if d.Listen == "" {
+		if d.AlarmOwner == OnDNP3 {
+			s.add("dnp3.alarm_owner", "dnp3 without dnp3.listen: nobody would hear of an alarm that counts")
+		}
 		return
 	}
 	host, port, err := net.SplitHostPort(d.Listen)

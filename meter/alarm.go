@@ -107,6 +107,11 @@ type Alarm struct {
 	// OutOfService is set on the clear of an alarm that a person took out of
 	// service while it stood.
 	OutOfService bool
+
+	// Point is the DNP3 binary input that tells of the same alarm, with HasPoint.
+	// Duplicate is set where DNP3 is where the alarm counts, and this is the copy.
+	Point               uint16
+	HasPoint, Duplicate bool
 }
 
 // Shelf is a person's decision that an alarm is not to be announced for a while.

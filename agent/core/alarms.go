@@ -136,6 +136,9 @@ func (a *alarms) tell(l *Loop, edges []meter.Alarm) {
 		} else {
 			l.Log.Info("alarm cleared", "alarm", e.ID)
 		}
+		if l.Points != nil {
+			l.Points.Mark(e)
+		}
 		records = append(records, outbox.Record{Stream: message.AlarmStream(e.Way), At: e.At,
 			Body: message.AppendAlarm(nil, l.agent, e)})
 	}
@@ -206,6 +209,11 @@ func wayOf(id string) string {
 // publish retains what is active on a way now.
 func (a *alarms) publish(l *Loop, way string, wall time.Time) {
 	active, shelved := a.list(l, way)
+	if l.Points != nil {
+		for i := range active {
+			l.Points.Mark(&active[i])
+		}
+	}
 	l.Uplink.Retain(l.Topics.AlarmState(way), message.AppendAlarmState(nil, l.agent, way, wall, active, shelved))
 }
 

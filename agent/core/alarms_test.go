@@ -258,6 +258,62 @@ func TestShelving(t *testing.T) {
 	})
 }
 
+// board is what DNP3 has of alarms: a point for every one that is not of the store.
+type board struct{ seen []meter.Alarm }
+
+func (*board) Reading(*meter.Reading, time.Time) {}
+func (*board) HalfHour(*meter.HalfHour)          {}
+func (*board) State(*failsafe.State, time.Time)  {}
+func (*board) Tick(time.Duration, time.Time)     {}
+func (b *board) Alarm(a *meter.Alarm)            { b.seen = append(b.seen, *a) }
+func (*board) Mark(a *meter.Alarm) {
+	a.HasPoint, a.Point = a.Way != siteWay, 60
+	a.Duplicate = a.HasPoint
+}
+
+// P27: an alarm that counts on DNP3 is marked as the copy wherever MQTT has it, with
+// the point and the time that its event has there.
+func TestCopiesOfAlarmsAreMarked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		passed := time.Duration(0)
+		r := stillRig(t, siteText, map[string][]byte{}, &passed)
+		b := &board{}
+		r.loop.Points = b
+		at := r.loop.Wall()
+		r.loop.alarms.condition(r.loop, failsafe.Condition{Way: "W1", Kind: string(failsafe.NoStatement), Edge: meter.Raise}, at)
+		r.loop.alarms.condition(r.loop, failsafe.Condition{Kind: storeFailing, Edge: meter.Raise}, at)
+		type copied struct {
+			T     time.Time
+			Point *int
+			Flags []string
+		}
+		var edges []copied
+		for _, rec := range r.records {
+			var e copied
+			if err := json.Unmarshal(rec.Body, &e); err != nil {
+				t.Fatal(err)
+			}
+			edges = append(edges, e)
+		}
+		if len(edges) != 2 || edges[0].Point == nil || *edges[0].Point != 60 || !slices.Equal(edges[0].Flags, []string{"DUPLICATE"}) {
+			t.Fatalf("edges %+v, want the first as a copy of point 60", edges)
+		}
+		if edges[1].Point != nil || len(edges[1].Flags) != 0 {
+			t.Errorf("an alarm that DNP3 has not: %+v", edges[1])
+		}
+		if len(b.seen) != 2 || b.seen[0].At.UnixMilli() != edges[0].T.UnixMilli() {
+			t.Errorf("DNP3 saw %+v, MQTT %+v", b.seen, edges)
+		}
+		var state struct{ Alarms []copied }
+		if err := json.Unmarshal(r.retained["lv/v1/S1/up/alarmstate/W1"], &state); err != nil {
+			t.Fatal(err)
+		}
+		if len(state.Alarms) != 1 || state.Alarms[0].Point == nil || !slices.Equal(state.Alarms[0].Flags, []string{"DUPLICATE"}) {
+			t.Errorf("alarmstate %+v", state)
+		}
+	})
+}
+
 // More alarms than anybody can read are marked, and that is told once.
 func TestAlarmFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -113,6 +113,7 @@ type Points interface {
 	Reading(r *meter.Reading, wall time.Time)
 	HalfHour(*meter.HalfHour)
 	Alarm(*meter.Alarm)
+	Mark(*meter.Alarm) // with its point; Alarm is called too
 	State(s *failsafe.State, wall time.Time)
 	Tick(now time.Duration, wall time.Time)
 }

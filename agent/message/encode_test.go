@@ -103,6 +103,7 @@ func TestGoldens(t *testing.T) {
 	latched := alarm()
 	latched.Stands, latched.Latch, latched.Acked, latched.Raises = meter.Latched, true, "anna", 7
 	latched.Questionable, latched.Chatter, latched.Flood, latched.OutOfService = true, true, true, true
+	latched.Point, latched.HasPoint, latched.Duplicate = 0, true, true
 	shelf := &meter.Shelf{ID: "W3.L1.v.hi", By: "anna", Why: "tap change on Monday", Since: instant, Until: instant.Add(2 * time.Hour), Standing: true}
 	reading := &meter.Reading{Way: "W3"}
 	for i := range reading.Phase {
@@ -122,6 +123,7 @@ func TestGoldens(t *testing.T) {
 		"halfhour-worst":  Seal(nil, AppendHalfHour(nil, agent, worst()), HalfHourStream("W3"), 1<<40, 12),
 		"alarm-raise":     Seal(nil, AppendAlarm(nil, agent, alarm()), AlarmStream("W3"), 7, 1),
 		"alarm-clear":     Seal(nil, AppendAlarm(nil, agent, cleared), AlarmStream("W3"), 8, 1),
+		"alarm-copy":      Seal(nil, AppendAlarm(nil, agent, latched), AlarmStream("W3"), 10, 1),
 		"alarm-condition": Seal(nil, AppendAlarm(nil, agent, condition), AlarmStream("W3"), 9, 1),
 		"alarmstate":      AppendAlarmState(nil, agent, "W3", instant, []meter.Alarm{*alarm(), *condition, *latched}, []meter.Shelf{*shelf}),
 		"alarmstate-none": AppendAlarmState(nil, agent, "W3", instant, nil, nil),

@@ -213,6 +213,7 @@ func (w *writer) alarmFlags(a *meter.Alarm) {
 		name string
 	}{
 		{a.Questionable, "QUESTIONABLE"}, {a.Chatter, "CHATTERING"}, {a.Flood, "FLOOD"}, {a.OutOfService, "OUT_OF_SERVICE"},
+		{a.Duplicate, "DUPLICATE"},
 	} {
 		if f.is {
 			w.text("", f.name)
@@ -242,6 +243,9 @@ func (w *writer) alarm(a *meter.Alarm) {
 	w.integer("count", int64(max(a.Raises, 1)))
 	w.flag("latch", a.Latch)
 	w.known("acked_by", a.Acked)
+	if a.HasPoint {
+		w.integer("point", int64(a.Point))
+	}
 }
 
 // level writes a value of a quantity; a condition without a quantity has none.

@@ -111,8 +111,9 @@ func alarmFields(more ...field) []field {
 		has("count", count(), "occurrences that this raise stands for"),
 		has("latch", truth(), "it stays until somebody acknowledges it"),
 		has("acked_by", orNull(text()), "who did"),
+		may("point", count(), "the DNP3 binary input that has the same edge, with the same time to the millisecond"),
 	}, more, []field{
-		has("flags", list(known("QUESTIONABLE", "CHATTERING", "FLOOD", "OUT_OF_SERVICE")), "remarks"),
+		has("flags", list(known("QUESTIONABLE", "CHATTERING", "FLOOD", "OUT_OF_SERVICE", "DUPLICATE")), "remarks"),
 	})
 }
 

@@ -24,6 +24,7 @@ type Database struct {
 	known []bool
 	force map[int]time.Duration // by row; until when
 	raise map[string]map[string]bool
+	begun bool // points of alarms that were never raised say so
 
 	ratings [WaySlots][meter.Phases]meter.Milliamps
 	energy  [WaySlots][meter.Phases + 1][2]int64 // mWh: import, export; the last is of all phases
@@ -226,92 +227,35 @@ func (d *Database) count(slot, phase int, in, out int64, at time.Time, mode dnp3
 	d.put(Export, slot, phase, false, float64(e[1]/1000), dnp3.Online, at, mode)
 }
 
-// condition says which point an alarm is, beside [AnyAlarm].
-func condition(a *meter.Alarm) (q Quantity, phase int, ok bool) {
-	phase = -1
-	switch a.Phase {
-	case "L1", "L2", "L3":
-		phase = int(a.Phase[1] - '1')
-	}
-	switch {
-	case a.Quantity == "i" && phase >= 0 && (a.Kind == "hi" || a.Kind == "hihi"):
-		return HighCurrent, phase, true
-	case a.Kind == "PHASE_LOST" && phase >= 0:
-		return PhaseLost, phase, true
-	case a.Kind == "FUSE_SUSPECTED" && phase >= 0:
-		return FuseSuspected, phase, true
-	}
-	q, ok = map[string]Quantity{"SUPPLY_LOST": SupplyLost, "REVERSE_POWER": ReversePower, "EXPORT_OVERLOAD": ExportOverload, "THERMAL_LIMIT": ThermalLimit}[a.Kind]
-	return q, -1, ok
-}
-
-// Alarm takes an edge of an alarm. The point's event has the time of the edge, to
-// the millisecond the same as on MQTT.
-func (d *Database) Alarm(a *meter.Alarm) {
-	here := d.raise[a.Way]
-	if here == nil {
-		here = map[string]bool{}
-		d.raise[a.Way] = here
-	}
-	if a.Edge == meter.Raise {
-		here[a.ID] = true
-	} else {
-		delete(here, a.ID)
-	}
-	if slot, ok := d.ways[a.Way]; ok {
-		if q, phase, ok := condition(a); ok {
-			d.bit(q, slot, phase, false, d.any(here, a, q, phase), a.At)
-		}
-		d.bit(AnyAlarm, slot, -1, false, len(here) > 0, a.At)
-	}
-	n := 0
-	for _, way := range d.raise {
-		n += len(way)
-	}
-	d.put(Alarms, -1, -1, false, float64(n), dnp3.Online, a.At, dnp3.Detect)
-	d.flush()
-}
-
-// any reports whether one of a way's alarms that share a point still stands: hi
-// and hihi of a phase, or a condition's of several phases.
-func (d *Database) any(here map[string]bool, a *meter.Alarm, q Quantity, phase int) bool {
-	if a.Edge == meter.Raise {
-		return true
-	}
-	suffix := "." + a.Kind
-	for id := range here {
-		switch {
-		case q == HighCurrent:
-			if id == a.Way+"."+a.Phase+".i.hi" || id == a.Way+"."+a.Phase+".i.hihi" {
-				return true
-			}
-		case phase < 0 && len(id) > len(suffix) && id[len(id)-len(suffix):] == suffix:
-			return true
-		}
-	}
-	return false
-}
-
 // State takes the failsafe state.
 func (d *Database) State(s *failsafe.State, engine *failsafe.Config, wall time.Time) {
+	if !d.begun {
+		d.begun = true
+		d.noAlarms(wall)
+	}
 	d.bit(LocalControl, -1, -1, false, s.Switch == failsafe.Local, wall)
-	worst := failsafe.Free
+	d.bit(PlannedSilence, -1, -1, false, s.Silence.Until > s.Mono, wall)
+	worst, inFailsafe, alone := failsafe.Free, false, false
 	for i := range s.Ways {
 		w := &s.Ways[i]
 		if w.State.Severity() > worst.Severity() {
 			worst = w.State
 		}
+		inFailsafe = inFailsafe || unheard(w.State)
+		alone = alone || w.State == failsafe.Autonomous
 		slot, ok := d.ways[w.ID]
 		if !ok {
 			continue
 		}
 		d.put(WayState, slot, -1, false, float64(w.State), dnp3.Online, wall, dnp3.Detect)
-		d.bit(InFailsafe, slot, -1, false, w.State == failsafe.Failsafe || w.State == failsafe.Probation || w.State == failsafe.Init, wall)
+		d.bit(InFailsafe, slot, -1, false, unheard(w.State), wall)
+		d.bit(Autonomous, slot, -1, false, w.State == failsafe.Autonomous, wall)
 		d.bit(Commanded, slot, -1, false, w.State == failsafe.Limited, wall)
 		d.bit(Overridden, slot, -1, false, d.overridden(s, engine, func(g *failsafe.Group) bool { return g.Way == w.ID }), wall)
 	}
 	d.put(SiteState, -1, -1, false, float64(worst), dnp3.Online, wall, dnp3.Detect)
-	d.bit(SiteFailsafe, -1, -1, false, worst == failsafe.Failsafe || worst == failsafe.Probation || worst == failsafe.Init, wall)
+	d.bit(SiteFailsafe, -1, -1, false, inFailsafe, wall)
+	d.bit(SiteAutonomous, -1, -1, false, alone, wall)
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		slot, ok := d.group[g.ID]
@@ -337,8 +281,13 @@ func (d *Database) State(s *failsafe.State, engine *failsafe.Config, wall time.T
 			}
 		}
 		d.bit(Curtailed, slot, -1, true, g.Limit < about.Rating, wall)
-		d.bit(OutputUnreached, slot, -1, true, g.Actuation == failsafe.Unreached, wall)
-		d.bit(OutputPermissive, slot, -1, true, g.Actuation == failsafe.Permissive, wall)
+		d.bit(OutputUnreached, slot, -1, true, g.Fault == failsafe.Unreached, wall)
+		d.bit(OutputPermissive, slot, -1, true, g.Fault == failsafe.Permissive, wall)
+		d.bit(LockedOut, slot, -1, true, g.Lockout.Locked, wall)
+		d.bit(OutputDrift, slot, -1, true, g.DriftTold, wall)
+		d.bit(OutputFailed, slot, -1, true, g.Failed, wall)
+		d.bit(CustomerOverride, slot, -1, true, g.Customer, wall)
+		d.put(StandIn, slot, -1, true, standIn(g, about), dnp3.Online, wall, dnp3.Detect)
 		held := func(kind failsafe.OverrideKind) bool {
 			for _, o := range s.Overrides {
 				for _, id := range o.Groups {
@@ -356,6 +305,25 @@ func (d *Database) State(s *failsafe.State, engine *failsafe.Config, wall time.T
 	d.flush()
 }
 
+// unheard reports whether the failsafe limits apply because the centre is not
+// heard. A way that goes its own way has a point for that.
+func unheard(a failsafe.Authority) bool {
+	return a == failsafe.Failsafe || a == failsafe.Probation || a == failsafe.Init
+}
+
+// standIn is what the contact does that stands in for a group's output.
+func standIn(g *failsafe.GroupState, about *failsafe.Group) float64 {
+	switch {
+	case !about.Backup:
+		return 0
+	case g.Backup.Told:
+		return 3
+	case g.Backup.Closed:
+		return 1
+	}
+	return 2
+}
+
 func (d *Database) overridden(s *failsafe.State, engine *failsafe.Config, of func(*failsafe.Group) bool) bool {
 	for _, o := range s.Overrides {
 		for _, id := range o.Groups {
@@ -369,11 +337,25 @@ func (d *Database) overridden(s *failsafe.State, engine *failsafe.Config, of fun
 	return false
 }
 
+// Owner says who has control.
+type Owner uint8
+
+// Owners of control. On site goes before all.
+const (
+	NobodyHasControl Owner = iota
+	SiteHasControl
+	CentreHasControl // over MQTT
+	MasterHasControl // over DNP3
+)
+
 // Substation is what the points of the substation itself say.
 type Substation struct {
 	Backlog                    int
 	Connected, Synced, Failing bool
+	Copied                     bool   // alarms here are copies of those on MQTT
 	Acted                      uint64 // commands of masters that were handed on
+	Owner                      Owner
+	Master                     uint16 // that has control
 }
 
 // Tick takes the state of the substation itself, ends forces whose time is over,
@@ -389,6 +371,10 @@ func (d *Database) Tick(s *Substation, now time.Duration, wall time.Time) {
 	d.bit(CentreConnected, -1, -1, false, s.Connected, wall)
 	d.bit(ClockSynced, -1, -1, false, s.Synced, wall)
 	d.bit(StoreFailing, -1, -1, false, s.Failing, wall)
+	d.bit(AlarmsCopied, -1, -1, false, s.Copied, wall)
+	d.bit(PointForced, -1, -1, false, len(d.force) > 0, wall)
+	d.put(ControlOwner, -1, -1, false, float64(s.Owner), dnp3.Online, wall, dnp3.Detect)
+	d.put(OwnerAddress, -1, -1, false, float64(s.Master), dnp3.Online, wall, dnp3.Detect)
 	d.put(Executed, -1, -1, false, float64(s.Acted), dnp3.Online, wall, dnp3.Suppress)
 	for slot, at := range d.taken {
 		if at > 0 {

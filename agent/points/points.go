@@ -23,7 +23,7 @@ import (
 )
 
 // Version is the template's. A release may add points in places that were
-// reserved; it never moves one and never takes one away.
+// reserved; it never moves one and never takes one away. Point 903 tells it.
 const Version = 1
 
 // Places of the template.
@@ -98,6 +98,29 @@ const (
 	StoreFailing
 	LocalControl
 	SiteFailsafe
+	Autonomous
+	Uncontrollable
+	LockedOut
+	OutputDrift
+	OutputFailed
+	CustomerOverride
+	StandIn
+	SiteAutonomous
+	PlannedSilence
+	StateLost
+	StoreReplaced
+	MainsFail
+	BatteryLow
+	DoorOpen
+	Inhibited
+	CertificateEnding
+	AlarmFlood
+	FirmCapacity
+	SiteAlarm
+	AlarmsCopied
+	PointForced
+	ControlOwner
+	OwnerAddress
 	HoldOff
 	Release
 	Limit
@@ -128,6 +151,15 @@ var kinds = [...]kind{
 	Curtailed: {"limited below its rating", "", 0}, OutputUnreached: {"output unreached", "", 0}, OutputPermissive: {"output permits more than told", "", 0},
 	CentreConnected: {"broker connected", "", 0}, ClockSynced: {"clock synchronised", "", 0}, StoreFailing: {"store failing", "", 0}, LocalControl: {"under local control", "", 0},
 	SiteFailsafe: {"any way in failsafe", "", 0},
+	Autonomous:   {"goes its own way", "", 0}, Uncontrollable: {"overloaded with nothing left to shed", "", 0},
+	LockedOut: {"locked out", "", 0}, OutputDrift: {"output changed by somebody else", "", 0}, OutputFailed: {"output failed", "", 0}, CustomerOverride: {"customer's own override", "", 0},
+	StandIn:        {"contact that stands in for the output", "0 there is none, 1 closed, 2 open, 3 does not obey", 0.5},
+	SiteAutonomous: {"any way goes its own way", "", 0}, PlannedSilence: {"planned silence of the centre", "", 0}, StateLost: {"failsafe state lost", "", 0}, StoreReplaced: {"store replaced", "", 0},
+	MainsFail: {"mains fail", "", 0}, BatteryLow: {"battery low", "", 0}, DoorOpen: {"door open", "", 0}, Inhibited: {"inhibit", "", 0},
+	CertificateEnding: {"certificate ending", "", 0}, AlarmFlood: {"alarm flood", "", 0}, FirmCapacity: {"peak demand above firm capacity", "", 0},
+	SiteAlarm: {"any alarm of the substation itself", "", 0}, AlarmsCopied: {"alarms here are copies, MQTT's count", "", 0}, PointForced: {"a point is forced", "", 0},
+	ControlOwner: {"who has control", "0 nobody, 1 on site, 2 the centre over MQTT, 3 a master over DNP3", 0.5},
+	OwnerAddress: {"address of the master that has control", "0: none has", 0.5},
 	HoldOff:      {"hold off", "LATCH_ON: nothing may be drawn for an hour; LATCH_OFF: ends it", 0},
 	Release:      {"release", "LATCH_ON: as an override of the centre for an hour; LATCH_OFF: ends it", 0},
 	Limit:        {"limit", "A per phase until another is written, at most 24 h; the rating or more: none", 0},
@@ -174,6 +206,8 @@ func (r *Row) Unit() string { return kinds[r.Quantity].unit }
 type Site struct {
 	Ways   [WaySlots]string
 	Groups [GroupSlots]string
+	// GroupWays are the ways that the groups are on.
+	GroupWays [GroupSlots]string
 	// Periods are the half-hours, as events of class 3 with the period's end as
 	// their time.
 	Periods bool
@@ -271,12 +305,18 @@ func (l *lister) way(slot int) {
 		}
 		l.add(dnp3.BinaryInput, flag+9+i, slot, -1, q, dnp3.Class1, false, path)
 	}
+	l.add(dnp3.BinaryInput, flag+18, slot, -1, Autonomous, dnp3.Class1, false, limits)
+	l.add(dnp3.BinaryInput, flag+19, slot, -1, Uncontrollable, dnp3.Class1, false, alarm)
 	l.add(dnp3.Counter, count+6, slot, -1, Import, l.periods(), false, hh+" T.kwh_import")
 	l.add(dnp3.Counter, count+7, slot, -1, Export, l.periods(), false, hh+" T.kwh_export")
 }
 
 func (l *lister) group(slot int) {
 	const path = "up/groups"
+	alarm := "up/alarm/<way>"
+	if l.site.GroupWays[slot] != "" {
+		alarm = "up/alarm/" + l.site.GroupWays[slot]
+	}
 	base, flag := analogGroups+slot*groupStride, binaryGroups+slot*binaryGroup
 	l.add(dnp3.AnalogInput, base, slot, -1, GroupLimit, dnp3.Class1, true, path)
 	l.add(dnp3.AnalogInput, base+1, slot, -1, GroupFeedback, dnp3.Class1, true, path)
@@ -284,8 +324,13 @@ func (l *lister) group(slot int) {
 		l.add(dnp3.AnalogInput, base+2+p, slot, p, GroupDraw, dnp3.Class2, true, "")
 	}
 	l.add(dnp3.AnalogInput, base+5, slot, -1, GroupState, dnp3.Class1, true, path)
-	for i, q := range []Quantity{Curtailed, Overridden, OutputUnreached, OutputPermissive} {
-		l.add(dnp3.BinaryInput, flag+i, slot, -1, q, dnp3.Class1, true, path)
+	l.add(dnp3.AnalogInput, base+6, slot, -1, StandIn, dnp3.Class1, true, "")
+	for i, q := range []Quantity{Curtailed, Overridden, OutputUnreached, OutputPermissive, LockedOut, OutputDrift, OutputFailed, CustomerOverride} {
+		at := path
+		if _, raised := groupConditions[q]; raised {
+			at = alarm
+		}
+		l.add(dnp3.BinaryInput, flag+i, slot, -1, q, dnp3.Class1, true, at)
 	}
 	l.add(dnp3.BinaryOutput, slot*outputStride, slot, -1, HoldOff, dnp3.Class1, true, "cmd/override")
 	l.add(dnp3.BinaryOutput, slot*outputStride+1, slot, -1, Release, dnp3.Class1, true, "cmd/override")
@@ -293,7 +338,7 @@ func (l *lister) group(slot int) {
 }
 
 func (l *lister) substation() {
-	for i, q := range []Quantity{Backlog, Alarms, SiteState, TemplateVersion} {
+	for i, q := range []Quantity{Backlog, Alarms, SiteState, TemplateVersion, ControlOwner, OwnerAddress} {
 		class := dnp3.Class1
 		if q == Backlog || q == TemplateVersion {
 			class = dnp3.NoEvents
@@ -303,7 +348,26 @@ func (l *lister) substation() {
 	l.add(dnp3.Counter, counterSite, -1, -1, Executed, dnp3.NoEvents, false, "")
 	l.add(dnp3.Counter, counterSite+1, -1, -1, Records, dnp3.NoEvents, false, "")
 	for i, q := range []Quantity{CentreConnected, ClockSynced, StoreFailing, LocalControl, SiteFailsafe} {
-		l.add(dnp3.BinaryInput, binarySite+i, -1, -1, q, dnp3.Class1, false, "")
+		path := ""
+		if q == StoreFailing || q == LocalControl {
+			path = "up/alarm/_site"
+		}
+		l.add(dnp3.BinaryInput, binarySite+i, -1, -1, q, dnp3.Class1, false, path)
+	}
+	for i, q := range []Quantity{SiteAutonomous, PlannedSilence, StateLost, StoreReplaced, MainsFail, BatteryLow, DoorOpen, Inhibited,
+		CertificateEnding, AlarmFlood, FirmCapacity, SiteAlarm, AlarmsCopied, PointForced} {
+		path := "up/alarm/_site"
+		switch q {
+		case SiteAutonomous, PlannedSilence:
+			path = "up/failsafe"
+		case FirmCapacity:
+			path = "up/alarm/TX"
+		case SiteAlarm:
+			path = "up/alarmstate/_site"
+		case AlarmsCopied, PointForced:
+			path = ""
+		}
+		l.add(dnp3.BinaryInput, binarySite+5+i, -1, -1, q, dnp3.Class1, false, path)
 	}
 	l.add(dnp3.AnalogOutput, setpointSite, -1, -1, Heartbeat, dnp3.NoEvents, false, "cmd/heartbeat")
 }

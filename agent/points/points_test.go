@@ -16,7 +16,8 @@ import (
 var update = flag.Bool("update", false, "write the generated files anew")
 
 // A point that was published stays where it is and means what it meant: masters
-// of a whole fleet are configured by this list. The file is never made anew.
+// of a whole fleet are configured by this list. The file is never made anew: who
+// adds a point, in a reserved place, adds its line.
 func TestNoPointEverMoves(t *testing.T) {
 	f, err := os.Open("testdata/published-1.csv")
 	if err != nil {
@@ -31,9 +32,16 @@ func TestNoPointEverMoves(t *testing.T) {
 	for _, e := range Entries(List(&Site{})) {
 		now[e.Type+" "+itoa(e.Index)] = e.Name + ", " + e.Unit
 	}
+	listed := map[string]bool{}
 	for _, p := range published {
+		listed[p[0]+" "+p[1]] = true
 		if got := now[p[0]+" "+p[1]]; got != p[2]+", "+p[3] {
 			t.Errorf("%s %s was published as %q, is %q", p[0], p[1], p[2]+", "+p[3], got)
+		}
+	}
+	for at, point := range now {
+		if !listed[at] {
+			t.Errorf("%s, %q, is not in the published list", at, point)
 		}
 	}
 	if len(published) < 1000 {
