@@ -3,7 +3,6 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -11,7 +10,8 @@ import (
 )
 
 // Link is the wide-area link between agent and broker: a TCP relay on loopback
-// that can be cut and restored, as a broker that goes away and comes back. It
+// that can be cut and restored, as a broker that goes away and comes back, and
+// that can be as bad as such links are (see [Conditions] and [Link.HalfOpen]). It
 // counts the MQTT packets that pass, so that "published" and "acknowledged"
 // come from the wire and not from either end.
 type Link struct {
@@ -19,16 +19,20 @@ type Link struct {
 
 	mu       sync.Mutex
 	listener net.Listener
-	conns    map[net.Conn]bool
+	pairs    map[*pair]bool
 	closed   bool
 	pumps    sync.WaitGroup
+
+	line     Conditions
+	changed  chan struct{} // closed when line changes
+	up, down direction
 
 	published, acked atomic.Int64
 }
 
 // NewLink opens a link on a free port of loopback to the broker at host:port.
 func NewLink(broker string) (*Link, error) {
-	l := &Link{addr: "127.0.0.1:0", broker: broker, conns: map[net.Conn]bool{}}
+	l := &Link{addr: "127.0.0.1:0", broker: broker, pairs: map[*pair]bool{}, changed: make(chan struct{})}
 	if err := l.Restore(); err != nil {
 		return nil, err
 	}
@@ -56,9 +60,10 @@ func (l *Link) Cut() {
 		l.listener.Close()
 		l.listener = nil
 	}
-	for c := range l.conns {
-		c.Close()
+	for p := range l.pairs {
+		p.end()
 	}
+	clear(l.pairs)
 	l.mu.Unlock()
 	l.pumps.Wait()
 }
@@ -116,23 +121,12 @@ func (l *Link) join(listener net.Listener, agent, broker net.Conn) bool {
 	if l.listener != listener {
 		return false
 	}
-	l.conns[agent], l.conns[broker] = true, true
+	p := &pair{agent: agent, broker: broker, over: make(chan struct{})}
+	l.pairs[p] = true
 	l.pumps.Add(2)
-	go l.pump(broker, agent, packetCounter{kind: mqttPublish, qos: true, count: &l.published})
-	go l.pump(agent, broker, packetCounter{kind: mqttPuback, count: &l.acked})
+	go l.pump(p, broker, agent, &l.up, packetCounter{kind: mqttPublish, qos: true, count: &l.published})
+	go l.pump(p, agent, broker, &l.down, packetCounter{kind: mqttPuback, count: &l.acked})
 	return true
-}
-
-// pump copies one direction until either end closes, then closes both.
-func (l *Link) pump(dst, src net.Conn, counter packetCounter) {
-	defer l.pumps.Done()
-	_, _ = io.Copy(dst, io.TeeReader(src, &counter)) // an error here is a connection that ended
-	dst.Close()
-	src.Close()
-	l.mu.Lock()
-	delete(l.conns, src)
-	delete(l.conns, dst)
-	l.mu.Unlock()
 }
 
 // Packet types, MQTT 3.1.1 table 2.1.
