@@ -66,6 +66,7 @@ var below = map[string][]string{
 	"hwtest":                   {"agent/message", "dnp3/dnp3test", "hwtest/bench", "meter"},
 	"hwtest/cost":              {"agent/message", "buffer", "hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
+	"hwtest/scenario":          {},
 	"meter":                    {},
 	"meter/alarm":              {"meter", "meter/fixed"},
 	"meter/ev":                 {"meter"},
@@ -86,7 +87,7 @@ var below = map[string][]string{
 }
 
 // pure packages hold no I/O, no clock, no log, no lock and no dice.
-var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring", "agent/replay", "failsafe/journal", "agent/simulate"}
+var pure = []string{"agent/points", "agent/audit", "agent/ledger", "agent/message", "agent/watch", "agent/sparkplug", "dnp3", "dnp3/app", "dnp3/link", "dnp3/transport", "failsafe", "meter", "meter/alarm", "meter/ev", "meter/fixed", "meter/flight", "meter/loading", "meter/pq", "meter/window", "meter/wiring", "agent/replay", "failsafe/journal", "agent/simulate", "hwtest/scenario"}
 
 var impure = []string{"net", "os", "log", "log/slog", "sync", "sync/atomic", "math/rand", "math/rand/v2", "crypto/rand", "io/fs", "os/exec", "syscall", "context"}
 
@@ -105,7 +106,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":              {"agent/cli", "cmd/lvbench", "packaging/manual"},
 	"github.com/coreos/go-systemd/v22":    {"agent/cli"},
 	"golang.org/x/term":                   {"agent/cli", "hwtest", "cmd/lvbench"},
-	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "meter/spi", "hwtest/bench"},
+	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "meter/spi", "hwtest/bench", "hwtest/scenario"},
 	"periph.io/x/conn/v3":                 {"meter/spi", "meter/spi/spitest"},
 	"periph.io/x/host/v3":                 {"meter/spi"},
 	"golang.org/x/sys":                    {"agent/clock", "buffer", "failsafe/relay", "meter/metertest"},
