@@ -22,7 +22,7 @@ const module = "lvagent/"
 // not here may not exist: the first thing a new one needs is its place.
 var below = map[string][]string{
 	"cmd/lvagent":              {"agent/cli"},
-	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost"},
+	"cmd/lvbench":              {"hwtest", "hwtest/bench", "hwtest/cost", "hwtest/play", "hwtest/report", "hwtest/scenario", "hwtest/scenarios"},
 	"agent":                    {"agent/audit", "agent/clock", "agent/core", "agent/credentials", "agent/ledger", "agent/message", "agent/metrics", "agent/outbox", "agent/page", "agent/points", "agent/poll", "agent/recorder", "agent/socket", "agent/sparkplug", "agent/statefile", "agent/tape", "agent/trial", "agent/uplink", "configs", "dnp3", "dnp3/dnp3net", "failsafe", "failsafe/journal", "failsafe/relay", "meter", "meter/modbus", "meter/spi"},
 	"agent/cli":                {"agent", "agent/audit", "agent/core", "agent/credentials", "agent/message", "agent/page", "agent/points", "agent/replay", "agent/simulate", "agent/socket", "agent/survey", "agent/trial", "agent/uplink", "agent/watch", "configs", "failsafe", "failsafe/journal", "meter", "meter/modbus"},
 	"agent/audit":              {"failsafe", "meter"},
@@ -67,6 +67,9 @@ var below = map[string][]string{
 	"hwtest/cost":              {"agent/message", "buffer", "hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
 	"hwtest/scenario":          {},
+	"hwtest/scenarios":         {"hwtest/scenario"},
+	"hwtest/report":            {"hwtest/play", "hwtest/scenario"},
+	"hwtest/play":              {"dnp3/dnp3test", "hwtest/bench", "hwtest/scenario", "meter/metertest"},
 	"meter":                    {},
 	"meter/alarm":              {"meter", "meter/fixed"},
 	"meter/ev":                 {"meter"},
@@ -106,7 +109,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":              {"agent/cli", "cmd/lvbench", "packaging/manual"},
 	"github.com/coreos/go-systemd/v22":    {"agent/cli"},
 	"golang.org/x/term":                   {"agent/cli", "hwtest", "cmd/lvbench"},
-	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "meter/spi", "hwtest/bench", "hwtest/scenario"},
+	"go.yaml.in/yaml/v3":                  {"configs", "meter/modbus", "meter/spi", "hwtest/bench", "hwtest/play", "hwtest/scenario"},
 	"periph.io/x/conn/v3":                 {"meter/spi", "meter/spi/spitest"},
 	"periph.io/x/host/v3":                 {"meter/spi"},
 	"golang.org/x/sys":                    {"agent/clock", "buffer", "failsafe/relay", "meter/metertest"},

@@ -132,6 +132,7 @@ func refers(v any, f func(string)) {
 		}
 	case string:
 		if name, ok := strings.CutPrefix(x, "$"); ok {
+			name, _, _ = strings.Cut(name, ".")
 			f(name)
 		}
 	}
@@ -322,7 +323,7 @@ func (s *Scenario) Check(p Place) []Fault {
 					way(e.Line, path, of)
 				}
 			}
-			if _, of, ok := strings.Cut(strings.TrimPrefix(e.topic(), "up/hist/"), "/"); ok && strings.HasPrefix(e.topic(), "up/hh/") && of != "TX" && of != "#" {
+			if of, ok := strings.CutPrefix(e.topic(), "up/hh/"); ok && of != "TX" && of != "#" {
 				way(e.Line, path, of)
 			}
 		}

@@ -125,7 +125,7 @@ type judge struct {
 func (e *Expectation) decide(v *Verdict, t *Timeline, j *judge) {
 	end := func(s *Span) (to time.Duration, closed bool) {
 		if s.End {
-			v.ToEnd = true
+			v.ToEnd = t.Now >= v.From // until it has begun it is waited for
 			return max(t.Now, v.From), t.Over
 		}
 		to = v.From + s.For
@@ -476,9 +476,10 @@ func clip(s string) string {
 	return s
 }
 
+// holds allows twice the slack below: what is rounded is rounded down.
 func (b *Bounds) holds(v, slack float64) bool {
 	slack += 1e-9
-	return (b.Is == nil || math.Abs(v-*b.Is) <= slack) && (b.AtLeast == nil || v >= *b.AtLeast-slack) &&
+	return (b.Is == nil || v <= *b.Is+slack && v >= *b.Is-2*slack) && (b.AtLeast == nil || v >= *b.AtLeast-2*slack) &&
 		(b.AtMost == nil || v <= *b.AtMost+slack)
 }
 

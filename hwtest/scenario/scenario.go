@@ -103,7 +103,7 @@ type Register struct {
 type Command struct {
 	Name     string        `yaml:"name" doc:"The command: limit, cancel, override, …" need:"yes"`
 	As       string        `yaml:"as" doc:"What later steps call it. Default its name."`
-	Body     Tree          `yaml:"body" doc:"Its fields. $x stands for the id of the command called x."`
+	Body     Tree          `yaml:"body" doc:"Its fields. $x stands for the id of the command called x, $x.seq for its number; +5m for that time from now."`
 	Again    string        `yaml:"again" doc:"Send the very octets of the command called so once more, instead of a body."`
 	Raw      string        `yaml:"raw" doc:"Octets that are sent instead of a body."`
 	Fill     int           `yaml:"fill" doc:"Send so many octets of nonsense instead of a body."`
@@ -174,9 +174,9 @@ type Carried struct {
 
 // Bounds are those of a number; both ends belong to it.
 type Bounds struct {
-	Is      *float64 `yaml:"is" doc:"Exactly, but for half a per cent."`
-	AtLeast *float64 `yaml:"at_least" doc:"So much or more, half a per cent of tolerance."`
-	AtMost  *float64 `yaml:"at_most" doc:"So much or less, half a per cent of tolerance."`
+	Is      *float64 `yaml:"is" doc:"So much, but for the rounding of a register: half a per cent of the rating above, one below."`
+	AtLeast *float64 `yaml:"at_least" doc:"So much or more, with the same tolerance."`
+	AtMost  *float64 `yaml:"at_most" doc:"So much or less, with the same tolerance."`
 }
 
 // Topic is a message and what is in it.
