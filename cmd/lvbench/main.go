@@ -57,7 +57,7 @@ func run(ctx context.Context, cancel func(), args []string, stdout, stderr io.Wr
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(demoCommand(cancel), benchCommand(cancel), bareCommand())
+	root.AddCommand(demoCommand(cancel), benchCommand(cancel), bareCommand(), runCommand(), listCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
