@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,12 +38,13 @@ type outstation struct {
 	lost             bool // events may be missing in kept
 	version          uint64
 
-	acted   atomic.Uint64  // commands handed on
-	trusted atomic.Bool    // the clock is set by somebody who knows, as of the last tick
-	synced  atomic.Bool    // it is, or is taken to be
-	local   atomic.Bool    // the Local/Remote switch is at Local
-	failing atomic.Bool    // records or the failsafe state can't be stored
-	control points.Control // owned by the core loop
+	acted   atomic.Uint64            // commands handed on
+	trusted atomic.Bool              // the clock is set by somebody who knows, as of the last tick
+	synced  atomic.Bool              // it is, or is taken to be
+	local   atomic.Bool              // the Local/Remote switch is at Local
+	held    atomic.Pointer[[]string] // groups that somebody on site overrides; nil: none
+	failing atomic.Bool              // records or the failsafe state can't be stored
+	control points.Control           // owned by the core loop
 
 	// Owned by the server's loop.
 	issuers map[uint16]string
@@ -120,17 +122,33 @@ func (o *outstation) send(changes []dnp3.Change) {
 
 // State and Tick show what the loop knows; see core.Points.
 func (o *outstation) State(s *failsafe.State, wall time.Time) {
-	if local := s.Switch == failsafe.Local; o.local.Swap(local) != local {
+	held := heldOnSite(s)
+	was := o.held.Swap(held)
+	if local := s.Switch == failsafe.Local; o.local.Swap(local) != local || (was == nil) != (held == nil) {
 		o.showDevice()
 	}
 	o.control.Take(s)
 	o.Database.State(s, &o.engine, wall)
 }
 
+// heldOnSite returns the groups that somebody on site overrides, nil for none.
+func heldOnSite(s *failsafe.State) *[]string {
+	var held []string
+	for i := range s.Overrides {
+		if s.Overrides[i].Local {
+			held = append(held, s.Overrides[i].Groups...)
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	return &held
+}
+
 // showDevice shows what every response says of the device: IIN1.5 while somebody
 // works on site, IIN1.6 while nothing can be stored, and whether times are good.
 func (o *outstation) showDevice() {
-	s, local, failing, synced := o.server.Load(), o.local.Load(), o.failing.Load(), o.synced.Load()
+	s, local, failing, synced := o.server.Load(), o.local.Load() || o.held.Load() != nil, o.failing.Load(), o.synced.Load()
 	if s == nil {
 		return
 	}
@@ -175,7 +193,7 @@ func (o *outstation) config() (dnp3net.Config, error) {
 			o.saver.Save(o.version, saved)
 		},
 		Station: dnp3.Config{
-			Address: uint16(d.Address), Points: points.Points(o.Rows()), Controls: o, Clock: dnp3.ClockOfHost,
+			Address: uint16(d.Address), KeepAlive: d.KeepAlive, Points: points.Points(o.Rows()), Controls: o, Clock: dnp3.ClockOfHost,
 			Identity: dnp3.Identity{Vendor: "lvagent", Product: "lvagent", Software: Version, Location: o.site.Config.Site.Name, Name: o.site.Config.Site.ID},
 		},
 	}
@@ -184,7 +202,8 @@ func (o *outstation) config() (dnp3net.Config, error) {
 		c.Station.SetTime = o.hearTime
 	}
 	for _, m := range d.Masters {
-		c.Station.Masters = append(c.Station.Masters, dnp3.Master{Address: uint16(m.Address), Certificate: m.Certificate, Unsolicited: m.Unsolicited, ReadOnly: !m.Authority})
+		c.Station.Masters = append(c.Station.Masters, dnp3.Master{Address: uint16(m.Address), Certificate: m.Certificate, Unsolicited: m.Unsolicited, ReadOnly: !m.Authority,
+			ConfirmTimeout: d.ConfirmTimeout, UnsolicitedTimeout: d.UnsolicitedTimeout, SelectTimeout: d.SelectTimeout})
 	}
 	for _, a := range d.Allow {
 		p, err := netip.ParsePrefix(a)
@@ -324,10 +343,17 @@ func (o *outstation) decode(master uint16, c dnp3.Command) (points.Order, dnp3.S
 		return points.Order{}, dnp3.NotAuthorized
 	}
 	order, status := o.orders.Decode(c)
-	if status == dnp3.Success && order.Kind != points.OrderBeat && o.local.Load() {
+	if status == dnp3.Success && order.Kind != points.OrderBeat && (o.local.Load() || order.Kind != points.OrderLimit && o.heldOnSite(order.Group)) {
 		status = dnp3.Local
 	}
 	return order, status
+}
+
+// heldOnSite reports whether somebody on site overrides a group. No override from
+// afar goes before that; a limit is kept, and holds when it is over.
+func (o *outstation) heldOnSite(group string) bool {
+	held := o.held.Load()
+	return held != nil && slices.Contains(*held, group)
 }
 
 // Of a master's orders.

@@ -5,19 +5,24 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 )
 
 // DNP3 is the outstation.
 type DNP3 struct {
-	Listen     string   `mapstructure:"listen" doc:"Address and port, such as 127.0.0.1:20000. Empty: there is no outstation. Beyond loopback it needs tls or allow."`
-	Address    int      `mapstructure:"address" doc:"The outstation's link address. Default 1024."`
-	TLS        TLS      `mapstructure:"tls" doc:"Mutual TLS: ca signed the masters' certificates."`
-	Allow      []string `mapstructure:"allow" doc:"Sources that may connect, as 192.0.2.0/24. Default: all, where tls is set."`
-	Controls   bool     `mapstructure:"allow_plain_controls" doc:"Let masters with authority operate without TLS."`
-	Periods    bool     `mapstructure:"half_hours" doc:"Half-hours as events of class 3, with the period's end as their time."`
-	Masters    []Master `mapstructure:"masters" doc:"Who may connect."`
-	AlarmOwner string   `mapstructure:"alarm_owner" doc:"Where alarms count that are on both: mqtt or dnp3. The other side has copies, marked as such. Default mqtt."`
-	Owner      string   `mapstructure:"clock" doc:"Who sets the outstation's clock: host, as for all else here, or master, which is then only heard and never sets this machine's. Default host."`
+	Listen             string        `mapstructure:"listen" doc:"Address and port, such as 127.0.0.1:20000. Empty: there is no outstation. Beyond loopback it needs tls or allow."`
+	Address            int           `mapstructure:"address" doc:"The outstation's link address. Default 1024."`
+	TLS                TLS           `mapstructure:"tls" doc:"Mutual TLS: ca signed the masters' certificates."`
+	Allow              []string      `mapstructure:"allow" doc:"Sources that may connect, as 192.0.2.0/24. Default: all, where tls is set."`
+	Controls           bool          `mapstructure:"allow_plain_controls" doc:"Let masters with authority operate without TLS."`
+	Periods            bool          `mapstructure:"half_hours" doc:"Half-hours as events of class 3, with the period's end as their time."`
+	Masters            []Master      `mapstructure:"masters" doc:"Who may connect."`
+	ConfirmTimeout     time.Duration `mapstructure:"confirm_timeout" doc:"How long the confirm of a response is waited for. Default 5s."`
+	UnsolicitedTimeout time.Duration `mapstructure:"unsolicited_timeout" doc:"How long that of an unsolicited response is. Default 5s."`
+	SelectTimeout      time.Duration `mapstructure:"select_timeout" doc:"How long a select is good for its operate. Default 10s."`
+	KeepAlive          time.Duration `mapstructure:"keep_alive" doc:"After how long without a frame the master's link is asked for its status. Default 60s."`
+	AlarmOwner         string        `mapstructure:"alarm_owner" doc:"Where alarms count that are on both: mqtt or dnp3. The other side has copies, marked as such. Default mqtt."`
+	Owner              string        `mapstructure:"clock" doc:"Who sets the outstation's clock: host, as for all else here, or master, which is then only heard and never sets this machine's. Default host."`
 }
 
 // Master is a DNP3 master.
@@ -48,6 +53,12 @@ func (d *DNP3) issuers() (ids []string) {
 const (
 	OnMQTT = "mqtt"
 	OnDNP3 = "dnp3"
+)
+
+// Bounds of the outstation's times.
+const (
+	leastDNP3Timeout = 100 * time.Millisecond
+	mostDNP3Timeout  = time.Hour
 )
 
 // Slots of the point list.
@@ -93,6 +104,14 @@ func (c *Config) validateDNP3(s *Source) {
 	}
 	if d.Address < 0 || d.Address > mostAddress {
 		s.add("dnp3.address", "must be 0 to %d, not %d", mostAddress, d.Address)
+	}
+	for _, t := range []struct {
+		key   string
+		value time.Duration
+	}{{"confirm_timeout", d.ConfirmTimeout}, {"unsolicited_timeout", d.UnsolicitedTimeout}, {"select_timeout", d.SelectTimeout}, {"keep_alive", d.KeepAlive}} {
+		if t.value < leastDNP3Timeout || t.value > mostDNP3Timeout {
+			s.add("dnp3."+t.key, "must be %s to %s, not %s", leastDNP3Timeout, mostDNP3Timeout, t.value)
+		}
 	}
 	if len(d.Masters) == 0 {
 		s.add("dnp3.masters", "there is none; nobody could connect")
