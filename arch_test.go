@@ -65,6 +65,7 @@ var below = map[string][]string{
 	"agent/simulate":           {"failsafe", "meter"},
 	"hwtest":                   {"agent/message", "dnp3/dnp3test", "hwtest/bench", "meter"},
 	"hwtest/cost":              {"agent/message", "buffer", "hwtest/bench", "meter", "meter/alarm", "meter/metertest", "meter/modbus", "meter/window"},
+	"hwtest/powercut":          {},
 	"hwtest/bench":             {"agent/message", "meter", "meter/metertest"},
 	"hwtest/scenario":          {},
 	"hwtest/scenarios":         {"hwtest/scenario"},
@@ -116,6 +117,7 @@ var homes = map[string][]string{
 
 	// Not in the agent.
 	"github.com/chromedp/chromedp":             {"hwtest"},
+	"github.com/hanwen/go-fuse/v2":             {"hwtest/powercut"},
 	"github.com/VictoriaMetrics/metrics":       {"agent/metrics"},
 	"github.com/chromedp/cdproto":              {"hwtest"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"agent/message/schematest"},
@@ -136,6 +138,8 @@ func TestArchitectureIsHeld(t *testing.T) {
 	tests := []struct{ name, file, source, want string }{
 		{"upward import", "meter/x.go", `package meter; import _ "lvagent/failsafe"`, "may not import lvagent/failsafe"},
 		{"second home", "agent/x.go", `package agent; import _ "go.etcd.io/bbolt"`, "go.etcd.io/bbolt belongs to buffer"},
+		{"the bench in the agent", "agent/x.go", `package agent; import _ "lvagent/hwtest/powercut"`, "may not import lvagent/hwtest/powercut"},
+		{"a file system in the agent", "agent/x.go", `package agent; import _ "github.com/hanwen/go-fuse/v2/fs"`, "go-fuse/v2/fs belongs to hwtest/powercut"},
 		{"unknown module", "agent/x.go", `package agent; import _ "example.org/x"`, "example.org/x has no home"},
 		{"log in a pure package", "failsafe/x.go", `package failsafe; import _ "log/slog"`, "pure"},
 		{"clock in a pure package", "failsafe/x.go", `package failsafe; import "time"; var x = time.Now()`, "time.Now"},
