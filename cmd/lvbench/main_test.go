@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +14,11 @@ import (
 
 func TestExitCodes(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
+	faulty := filepath.Join(t.TempDir(), "faulty.yaml")
+	text := "promise: x\nrequirements: [R7]\nsteps:\n  - when: {hartbeats: false}\n    then: [{within: 2s, agent: running}]\n"
+	if err := os.WriteFile(faulty, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name string
 		args []string
@@ -27,6 +34,11 @@ func TestExitCodes(t *testing.T) {
 		{"no agent anywhere", []string{"demo"}, exitRig, "run `make build`"},
 		{"an agent that is not there", []string{"demo", "--agent", "/nonexistent"}, exitRig, "/nonexistent"},
 		{"a broker with TLS", []string{"demo", "--broker", "ssl://x:8883"}, exitRig, "without TLS"},
+		{"a scenario that is not there", []string{"run", "failsave"}, exitRig, "no scenario or theme"},
+		{"a scenario with faults", []string{"run", faulty, "--agent", "/bin/true"}, exitRig, faulty + ":4: steps[0].when.hartbeats: unknown key (did you mean \"heartbeats\"?)"},
+		{"a scenario without an agent", []string{"run", "failsafe", "--agent", "/nonexistent"}, exitRig, "does not run on this rig"},
+		{"a rig that is not there", []string{"run", "--rig", "/nonexistent"}, exitRig, "read rig"},
+		{"the list", []string{"list"}, exitHeld, "failsafe/silence-holds-every-group"},
 		{"a program that is no agent", []string{"demo", "--agent", "/bin/false"}, exitRig, "agent ended by itself"},
 	}
 	for _, tt := range tests {

@@ -1,6 +1,7 @@
 package play
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,25 @@ import (
 
 	"lvagent/hwtest/scenario"
 )
+
+var update = flag.Bool("update", false, "write the generated files")
+
+// The rig's schema in the docs is that of the struct.
+func TestRigSchemaIsCurrent(t *testing.T) {
+	const file = "../../docs/rig.schema.json"
+	if *update {
+		if err := os.WriteFile(file, RigSchema(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != string(RigSchema()) {
+		t.Errorf("%s is not current: go test ./hwtest/play -update", file)
+	}
+}
 
 func TestMergeTree(t *testing.T) {
 	tree := func(a ...any) []any { return a }

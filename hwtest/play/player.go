@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -582,7 +583,7 @@ const (
 	statementEvery = 2 * time.Second
 )
 
-// held names a group that is not permitted its rating.
+// held names a group that is not permitted its rating, or a way that is not free.
 func (p *player) held() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -594,7 +595,21 @@ func (p *player) held() string {
 			return fmt.Sprintf("%s is permitted %.1f A of %.0f A,", g.id, p.permitted[g.id], g.rating)
 		}
 	}
-	return ""
+	// A controller permits everything when it wakes up: the agent must have had
+	// its say.
+	for i := len(p.timeline.Observations) - 1; i >= 0; i-- {
+		o := &p.timeline.Observations[i]
+		if o.Kind != scenario.Messages || o.Key != "up/failsafe" {
+			continue
+		}
+		for _, w := range p.site.ways {
+			if !slices.Equal(scenario.Lookup(o.Body, "ways."+w.id+".state"), []any{"FREE"}) {
+				return "way " + w.id + " is not FREE"
+			}
+		}
+		return ""
+	}
+	return "no state of any way"
 }
 
 // none is the centre's statement that it wants no limit on a way.

@@ -33,6 +33,9 @@ type Rig struct {
 // Loopback is the rig where no file says otherwise.
 func Loopback() Rig { return Rig{Broker: "mosquitto", Parallel: 6, Ready: 20 * time.Second} }
 
+// RigSchema is the JSON Schema of a rig file.
+func RigSchema() []byte { return scenario.SchemaOf("lvbench rig", Rig{}) }
+
 // ReadRig reads a rig file and returns all its faults.
 func ReadRig(file string) (Rig, []scenario.Fault, error) {
 	r := Loopback()
@@ -92,7 +95,7 @@ func (r *Rig) start(log *os.File, args ...string) (*bench.Agent, error) {
 	return bench.StartAgent(log, line[0], line[1:]...)
 }
 
-// Check finds what a scenario asks for that its site or the rig does not have,
+// checkScenario finds what a scenario asks for that its site or the rig does not have,
 // and what can never be true there.
 func (r *Rig) checkScenario(s *scenario.Scenario) ([]scenario.Fault, error) {
 	place, err := placeOf(s)
