@@ -165,6 +165,13 @@ func TestOneSubstationOnDNP3(t *testing.T) {
 		t.Errorf("version of the list: %v", v)
 	}
 
+	// The bench's own master reads it, on a connection that takes over.
+	var polled bytes.Buffer
+	if err := Poll(t.Context(), PollConfig{Connect: r.address, Master: 1, Outstation: 1024}, &polled); err != nil || !bytes.Contains(polled.Bytes(), []byte("group 30: 573 points")) {
+		t.Errorf("polled: %v\n%s", err, polled.String())
+	}
+	m = r.join()
+
 	// The same half-hour on both.
 	var events []dnp3test.Object
 	eventually(t, "a half-hour of W3 on MQTT and as an event with the period's end", 40*time.Second, func() bool {

@@ -57,7 +57,7 @@ func run(ctx context.Context, cancel func(), args []string, stdout, stderr io.Wr
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(demoCommand(cancel), benchCommand(cancel), bareCommand(), runCommand(), listCommand())
+	root.AddCommand(demoCommand(cancel), benchCommand(cancel), bareCommand(), runCommand(), listCommand(), pollCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -70,6 +70,26 @@ func run(ctx context.Context, cancel func(), args []string, stdout, stderr io.Wr
 		fmt.Fprintf(stderr, "lvbench: %v\n", err)
 		return exitRig
 	}
+}
+
+func pollCommand() *cobra.Command {
+	cfg := hwtest.PollConfig{}
+	cmd := &cobra.Command{
+		Use:   "poll",
+		Short: "Read an outstation on DNP3 as a master does, and operate nothing",
+		Long: `poll connects over TCP without TLS, reads all points once and says how long that
+took, what is there and what is online, then polls events for a while. It confirms
+what it reads: events that it took are gone for the master whose address it has.`,
+		Example: `  lvbench poll --connect 127.0.0.1:20000
+  lvbench poll --connect 192.0.2.10:20000 --master 2 --for 10m`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return hwtest.Poll(cmd.Context(), cfg, cmd.OutOrStdout()) },
+	}
+	cmd.Flags().StringVar(&cfg.Connect, "connect", "127.0.0.1:20000", "address and port of the outstation")
+	cmd.Flags().Uint16Var(&cfg.Master, "master", 1, "link address of the master")
+	cmd.Flags().Uint16Var(&cfg.Outstation, "outstation", 1024, "link address of the outstation")
+	cmd.Flags().DurationVar(&cfg.For, "for", 0, "how long to poll events afterwards")
+	return cmd
 }
 
 func demoCommand(cancel func()) *cobra.Command {
