@@ -297,7 +297,12 @@ func TestConfigThatCutsOffTheUplink(t *testing.T) {
 	old, _ := os.ReadFile(r.file)
 	r.order("k1", map[string]any{"site": r.with(r.broker.Addr(), "127.0.0.1:1"), "confirm_within": "10s"})
 	r.log.await(t, "site file on trial")
-	if code, out, errs := invoke("config", "confirm", "--config", r.file); code != 1 || !strings.Contains(errs, "NO_UPLINK") {
+	code, out, errs := invoke("config", "confirm", "--config", r.file)
+	for end := time.Now().Add(8 * time.Second); strings.Contains(errs, "agent.sock: connect") && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond) // it starts
+		code, out, errs = invoke("config", "confirm", "--config", r.file)
+	}
+	if code != 1 || !strings.Contains(errs, "NO_UPLINK") {
 		t.Errorf("confirm without uplink: exit %d: %s%s", code, out, errs)
 	}
 	r.ladder("k1", "received", "scheduled", "active", "cancelled NOT_CONFIRMED")
