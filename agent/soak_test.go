@@ -228,7 +228,6 @@ type judge struct {
 	above    [5][meter.Phases]time.Duration
 	excused  [5]time.Time // the agent could not act on a way until then
 	heard    time.Time    // when the agent may last have heard a heartbeat
-	asked    time.Time    // when the centre last asked for something
 	upSince  time.Time    // the agent runs and reaches its outputs since
 	looked   time.Time
 	worst    time.Duration // an overload that could be shed

@@ -139,6 +139,11 @@ func (n *node) CopyFileRange(context.Context, fs.FileHandle, uint64, *fs.Inode, 
 	return 0, syscall.EOPNOTSUPP
 }
 
+// WrapChild makes one of ours of each node below.
+func (n *node) WrapChild(context.Context, fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, rec: n.rec}
+}
+
 // Serve shows folder at mount, writes what is done there to the file log, says so
 // on ready, and ends when stop does.
 func Serve(folder, mount, log string, ready io.Writer, stop io.Reader) error {
@@ -154,9 +159,6 @@ func Serve(folder, mount, log string, ready io.Writer, stop io.Reader) error {
 		return fmt.Errorf("power-cut file system: folder %s: %w", folder, err)
 	}
 	root := &fs.LoopbackRoot{Path: folder, Dev: uint64(st.Dev)}
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: data}, rec: rec}
-	}
 	top := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, rec: rec}
 	root.RootNode = top
 	server, err := fs.Mount(mount, top, &fs.Options{MountOptions: fuse.MountOptions{DirectMount: true, FsName: "powercut", DisableXAttrs: true,

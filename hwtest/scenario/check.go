@@ -9,10 +9,7 @@ import (
 	"time"
 )
 
-var (
-	requirement = regexp.MustCompile(`^R[0-9]{1,3}[a-z]?$`)
-	phases      = []string{"L1", "L2", "L3"}
-)
+var requirement = regexp.MustCompile(`^R[0-9]{1,3}[a-z]?$`)
 
 // within finds what is wrong with a scenario on its own.
 func (s *Scenario) within(r *reader) {
