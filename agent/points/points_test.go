@@ -162,3 +162,21 @@ func TestNames(t *testing.T) {
 		t.Error("the count of commands belongs to a way")
 	}
 }
+
+// A substation's name and its masters come through the XML as they are, and what
+// XML cannot have does not break it.
+func TestProfileOfAnyName(t *testing.T) {
+	for name, want := range map[string]string{`Höhe & <Tal> "1"`: `Höhe & <Tal> "1"`, "a\x00b\ufffe": "a\ufffdb\ufffd", "two\nlines": "two\ufffdlines"} {
+		var out bytes.Buffer
+		if err := WriteProfile(&out, &Profile{Device: "d", Version: "v", Name: name, Address: 7, Masters: []uint16{1, 2}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Name    string   `xml:"referenceDevice>description"`
+			Masters []uint16 `xml:"referenceDevice>configuration>masters>master"`
+		}
+		if err := xml.Unmarshal(out.Bytes(), &got); err != nil || got.Name != want || !slices.Equal(got.Masters, []uint16{1, 2}) {
+			t.Errorf("%q: %+v, %v", name, got, err)
+		}
+	}
+}

@@ -1,13 +1,15 @@
 package points
 
 import (
+	"bufio"
 	"encoding/csv"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
+	"html"
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"lvagent/dnp3"
 )
@@ -95,106 +97,143 @@ type Profile struct {
 	Secure, Unsolicited   bool
 }
 
-// The parts of the profile document that we fill in, after the structure of the
-// DNP3 device profile's XML schema of 2014.
-type (
-	profileDoc struct {
-		XMLName xml.Name  `xml:"DNP3DeviceProfileDocument"`
-		XMLNS   string    `xml:"xmlns,attr"`
-		Schema  string    `xml:"schemaVersion,attr"`
-		Header  docHeader `xml:"documentHeader"`
-		Device  refDevice `xml:"referenceDevice"`
-	}
-	docHeader struct {
-		Name        string `xml:"documentName"`
-		Description string `xml:"documentDescription"`
-	}
-	refDevice struct {
-		Description string        `xml:"description"`
-		Config      configuration `xml:"configuration"`
-		Database    database      `xml:"database"`
-	}
-	configuration struct {
-		Function    value   `xml:"deviceConfig>deviceFunction>currentValue>outstation"`
-		Vendor      string  `xml:"deviceConfig>vendorName>currentValue>value"`
-		Device      string  `xml:"deviceConfig>deviceName>currentValue>value"`
-		Software    string  `xml:"deviceConfig>softwareVersion>currentValue>value"`
-		Requests    string  `xml:"deviceConfig>dnpLevelSupported>currentValue>level"`
-		Listen      string  `xml:"networkConfig>ipAddress>currentValue>address"`
-		Secure      bool    `xml:"networkConfig>tlsMutual>currentValue>value"`
-		Address     uint16  `xml:"linkConfig>dataLinkAddress>currentValue>value"`
-		SelfAddress bool    `xml:"linkConfig>selfAddressSupport>currentValue>value"`
-		Confirmed   string  `xml:"linkConfig>sendsConfirmedUserDataFrames>currentValue>value"`
-		Fragment    int     `xml:"applConfig>maxTransmittedFragmentSize>currentValue>value"`
-		Unsolicited bool    `xml:"unsolicitedConfig>supportsUnsolicitedReporting>currentValue>value"`
-		Masters     []value `xml:"masters>master"`
-		SecureAuth  string  `xml:"securityConfig>secureAuthentication>currentValue>value"`
-	}
-	value struct {
-		Value string `xml:",chardata"`
-	}
-	database struct {
-		Groups []pointGroup `xml:",any"`
-	}
-	pointGroup struct {
-		XMLName xml.Name
-		Points  []pointDoc `xml:"dataPoints>dataPoint"`
-	}
-	pointDoc struct {
-		Index       uint16   `xml:"index,attr"`
-		Name        string   `xml:"name"`
-		Description string   `xml:"description,omitempty"`
-		Class       string   `xml:"changeEventClass"`
-		Units       string   `xml:"units,omitempty"`
-		Deadband    *float64 `xml:"deadband,omitempty"`
-	}
-)
-
 // profileGroups are the schema's names of the types.
 var profileGroups = [...]string{dnp3.BinaryInput: "binaryInputGroup", dnp3.DoubleBitInput: "doubleBitInputGroup", dnp3.BinaryOutput: "binaryOutputGroup",
 	dnp3.Counter: "counterGroup", dnp3.AnalogInput: "analogInputGroup", dnp3.AnalogOutput: "analogOutputGroup", dnp3.OctetString: "octetStringGroup"}
 
-// WriteProfile prints a device profile: what the outstation is and its points.
+// WriteProfile prints a device profile: what the outstation is and its points,
+// after the structure of the DNP3 device profile's XML schema of 2014.
 func WriteProfile(w io.Writer, p *Profile, rows []Row) error {
-	doc := profileDoc{
-		XMLNS: "http://www.dnp3.org/DNP3/DeviceProfile/November2014", Schema: "2.11.00",
-		Header: docHeader{"Device profile of " + p.Name, fmt.Sprintf("Made by lvagent %s from its point list, version %d.", p.Version, Version)},
-		Device: refDevice{Description: p.Name, Config: configuration{
-			Vendor: "lvagent", Device: p.Device, Software: p.Version, Requests: "3", Listen: p.Listen, Secure: p.Secure, Address: p.Address,
-			Confirmed: "when asked", Fragment: dnp3.MostFragment, Unsolicited: p.Unsolicited, SecureAuth: "not offered",
-		}},
+	d := document{w: bufio.NewWriter(w)}
+	d.w.WriteString(`<?xml version="1.0" encoding="UTF-8"?>`)
+	d.open("DNP3DeviceProfileDocument", "xmlns", "http://www.dnp3.org/DNP3/DeviceProfile/November2014", "schemaVersion", "2.11.00")
+	d.open("documentHeader")
+	d.leaf("documentName", "Device profile of "+p.Name)
+	d.leaf("documentDescription", fmt.Sprintf("Made by lvagent %s from its point list, version %d.", p.Version, Version))
+	d.close()
+	d.open("referenceDevice")
+	d.leaf("description", p.Name)
+	d.open("configuration")
+	for _, part := range []struct {
+		name   string
+		values [][3]string
+	}{
+		{"deviceConfig", [][3]string{{"deviceFunction", "outstation", ""}, {"vendorName", "value", "lvagent"}, {"deviceName", "value", p.Device},
+			{"softwareVersion", "value", p.Version}, {"dnpLevelSupported", "level", "3"}}},
+		{"networkConfig", [][3]string{{"ipAddress", "address", p.Listen}, {"tlsMutual", "value", strconv.FormatBool(p.Secure)}}},
+		{"linkConfig", [][3]string{{"dataLinkAddress", "value", strconv.Itoa(int(p.Address))}, {"selfAddressSupport", "value", "false"},
+			{"sendsConfirmedUserDataFrames", "value", "when asked"}}},
+		{"applConfig", [][3]string{{"maxTransmittedFragmentSize", "value", strconv.Itoa(dnp3.MostFragment)}}},
+		{"unsolicitedConfig", [][3]string{{"supportsUnsolicitedReporting", "value", strconv.FormatBool(p.Unsolicited)}}},
+		{"masters", nil},
+		{"securityConfig", [][3]string{{"secureAuthentication", "value", "not offered"}}},
+	} {
+		if part.name == "masters" && len(p.Masters) == 0 {
+			d.leaf(part.name, "")
+			continue
+		}
+		d.open(part.name)
+		for _, v := range part.values {
+			d.open(v[0])
+			d.open("currentValue")
+			d.leaf(v[1], v[2])
+			d.close()
+			d.close()
+		}
+		if part.name == "masters" {
+			for _, m := range p.Masters {
+				d.leaf("master", strconv.Itoa(int(m)))
+			}
+		}
+		d.close()
 	}
-	for _, m := range p.Masters {
-		doc.Device.Config.Masters = append(doc.Device.Config.Masters, value{strconv.Itoa(int(m))})
-	}
+	d.close()
+	d.open("database")
 	for t := dnp3.BinaryInput; t <= dnp3.OctetString; t++ {
-		g := pointGroup{XMLName: xml.Name{Local: profileGroups[t]}}
-		for i := range rows {
-			r := &rows[i]
-			if r.Type != t {
-				continue
-			}
-			d := pointDoc{Index: r.Index, Name: r.Name(), Units: r.Unit(), Description: r.MQTT, Class: "none"}
-			if r.Class != dnp3.NoEvents {
-				d.Class = map[dnp3.Class]string{dnp3.Class1: "one", dnp3.Class2: "two", dnp3.Class3: "three"}[r.Class]
-			}
-			if r.Deadband > 0 {
-				d.Deadband = &r.Deadband
-			}
-			g.Points = append(g.Points, d)
-		}
-		if len(g.Points) > 0 {
-			doc.Device.Database.Groups = append(doc.Device.Database.Groups, g)
-		}
+		d.group(t, rows)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	out := xml.NewEncoder(w)
-	out.Indent("", " ")
-	if err := out.Encode(doc); err != nil {
+	d.close()
+	d.close()
+	d.close()
+	d.w.WriteString("\n")
+	if err := d.w.Flush(); err != nil {
 		return fmt.Errorf("write device profile: %w", err)
 	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return nil
+}
+
+// group prints the points of a type, if there are any.
+func (d *document) group(t dnp3.Type, rows []Row) {
+	begun := false
+	for i := range rows {
+		r := &rows[i]
+		if r.Type != t {
+			continue
+		}
+		if !begun {
+			d.open(profileGroups[t])
+			d.open("dataPoints")
+			begun = true
+		}
+		d.open("dataPoint", "index", strconv.Itoa(int(r.Index)))
+		d.leaf("name", r.Name())
+		if r.MQTT != "" {
+			d.leaf("description", r.MQTT)
+		}
+		class := map[dnp3.Class]string{dnp3.NoEvents: "none", dnp3.Class1: "one", dnp3.Class2: "two", dnp3.Class3: "three"}[r.Class]
+		d.leaf("changeEventClass", class)
+		if unit := r.Unit(); unit != "" {
+			d.leaf("units", unit)
+		}
+		if r.Deadband > 0 {
+			d.leaf("deadband", strconv.FormatFloat(r.Deadband, 'g', -1, 64))
+		}
+		d.close()
+	}
+	if begun {
+		d.close()
+		d.close()
+	}
+}
+
+// document prints XML, indented. The library for it would take 64 KiB of an RTU's
+// flash for this one page.
+type document struct {
+	w     *bufio.Writer
+	names []string
+}
+
+func (d *document) line() { d.w.WriteString("\n" + strings.Repeat(" ", len(d.names))) }
+
+// open begins an element with attributes as names and values.
+func (d *document) open(name string, attributes ...string) {
+	d.line()
+	d.w.WriteString("<" + name)
+	for i := 0; i < len(attributes); i += 2 {
+		d.w.WriteString(" " + attributes[i] + `="` + escaped(attributes[i+1]) + `"`)
+	}
+	d.w.WriteString(">")
+	d.names = append(d.names, name)
+}
+
+func (d *document) close() {
+	name := d.names[len(d.names)-1]
+	d.names = d.names[:len(d.names)-1]
+	d.line()
+	d.w.WriteString("</" + name + ">")
+}
+
+func (d *document) leaf(name, text string) {
+	d.line()
+	d.w.WriteString("<" + name + ">" + escaped(text) + "</" + name + ">")
+}
+
+// escaped is text as XML has it, without what XML cannot have.
+func escaped(text string) string {
+	return html.EscapeString(strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0xfffe || r == 0xffff {
+			return utf8.RuneError
+		}
+		return r
+	}, text))
 }
