@@ -26,7 +26,7 @@ func (a *Agent) journaled(o *core.Options, setup failsafe.Config, start *journal
 		groups = append(groups, g.ID)
 	}
 	a.tape = tape.New(tape.Config{
-		Folder: JournalFolder(a.site.Config.Buffer.Path), MaxBytes: int64(c.MaxMB) << 20, Keep: c.Keep,
+		Folder: JournalFolder(a.site.Config.Buffer.Path), MaxBytes: int64(c.MaxMB) << 20, Keep: a.site.Config.JournalKeep(),
 		Wall: a.wall, Log: a.log, Health: func(p meter.HealthPoint) { a.loop.SetHealth(p) },
 	}, groups)
 	o.Journal = a.tape

@@ -394,6 +394,16 @@ func (c *Config) ChargingOf(w *Way) meter.ChargingState {
 	return meter.Followed
 }
 
+// JournalKeep is the age at which the journal of the failsafe engine is deleted. A
+// step of it has the currents of all ways, so one way with few customers decides
+// for all of it.
+func (c *Config) JournalKeep() time.Duration {
+	if len(c.FewCustomers()) > 0 {
+		return min(c.Journal.Keep, c.Recorder.KeepFew)
+	}
+	return c.Journal.Keep
+}
+
 // FewCustomers returns the ways of which readings are personal data. Of one that
 // the file says nothing about it is taken that there are enough.
 func (c *Config) FewCustomers() map[string]bool {

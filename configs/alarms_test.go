@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +170,34 @@ func TestAlarmFaults(t *testing.T) {
 				}
 			}
 			t.Errorf("faults = %q, want one with %q", faults, tt.want)
+		})
+	}
+}
+
+// A way with few customers shortens the journal of the whole site; one of which
+// the file says nothing, and a journal that is short already, do not.
+func TestJournalKeep(t *testing.T) {
+	const week, day = 7 * 24 * time.Hour, 24 * time.Hour
+	for _, tt := range []struct {
+		name      string
+		customers []int
+		keep      time.Duration
+		want      time.Duration
+	}{
+		{"many", []int{60, 5}, week, week},
+		{"not known", []int{0, 0}, week, week},
+		{"few on one way", []int{60, 4}, week, day},
+		{"few, and a short journal", []int{4, 4}, time.Hour, time.Hour},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Default()
+			c.Journal.Keep = tt.keep
+			for i, n := range tt.customers {
+				c.Ways = append(c.Ways, Way{ID: fmt.Sprint("W", i), Customers: n})
+			}
+			if got := c.JournalKeep(); got != tt.want {
+				t.Errorf("kept for %v, want %v", got, tt.want)
+			}
 		})
 	}
 }

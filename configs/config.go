@@ -178,7 +178,7 @@ type Recorder struct {
 	MaxMB   int           `mapstructure:"max_mb" doc:"Most that it may take on disk, in MB; an eighth of it for ways with few customers."`
 	Keep    time.Duration `mapstructure:"keep" doc:"Age at which readings are deleted."`
 	Few     int           `mapstructure:"few_customers" doc:"A way with fewer customers than this has personal data: keep_few counts instead."`
-	KeepFew time.Duration `mapstructure:"keep_few" doc:"Age at which readings of ways with few customers are deleted."`
+	KeepFew time.Duration `mapstructure:"keep_few" doc:"Age at which readings of ways with few customers are deleted, and the journal of a site with such a way."`
 	After   time.Duration `mapstructure:"after" doc:"How long readings are kept on after an alarm; from before it, those of live.before."`
 	Every   time.Duration `mapstructure:"every" doc:"Shortest distance of the readings that are kept."`
 }
@@ -193,7 +193,7 @@ type EV struct {
 type Journal struct {
 	Enabled bool          `mapstructure:"enabled" doc:"Whether there is one."`
 	MaxMB   int           `mapstructure:"max_mb" doc:"Most that it may take on disk, in MB; some 4 MB a day with five ways."`
-	Keep    time.Duration `mapstructure:"keep" doc:"Age at which it is deleted."`
+	Keep    time.Duration `mapstructure:"keep" doc:"Age at which it is deleted; recorder.keep_few, if that is less, on a site that has a way with few customers."`
 }
 
 // Live is what is published in real time while an alarm stands.

@@ -10,7 +10,7 @@ import (
 // it was fair.
 type Reason uint8
 
-// Reasons, in the order in which they are reported.
+// Reasons. Their numbers are in the stored state: a new one comes at the end.
 const (
 	ByCommand Reason = iota
 	ByFailsafe
@@ -19,20 +19,33 @@ const (
 	NotSeen   // a phase is not measured, or a fuse suspected
 	ByRestart // on the way back up, after a limit or a loss of supply
 	ByOther
+	ByTurn     // a contact that waits for others to close
+	ByLocal    // the Local/Remote switch
+	ByInhibit  // an input
+	BySchedule // the standing capacity profile
+	ByLockout
 	reasons
 )
 
-var reasonNames = [reasons]string{"command", "failsafe", "protection", "override", "not_measured", "restart", "other"}
+var reasonNames = [reasons]string{"command", "failsafe", "protection", "override", "not_measured", "restart", "other",
+	"turn", "local", "inhibit", "schedule", "lockout"}
 
 // String returns the reason's name in reports.
-func (r Reason) String() string { return reasonNames[min(r, ByOther)] }
+func (r Reason) String() string {
+	if r >= reasons {
+		r = ByOther
+	}
+	return reasonNames[r]
+}
 
-// Reasons are all of them.
+// Reasons are all of them, in the order in which they are reported.
 func Reasons() (all []Reason) {
 	for r := range reasons {
-		all = append(all, r)
+		if r != ByOther {
+			all = append(all, r)
+		}
 	}
-	return all
+	return append(all, ByOther)
 }
 
 // reason is what a rule comes to for the customer.
@@ -40,7 +53,7 @@ func (r Rule) reason() Reason {
 	switch r {
 	case RuleCommand:
 		return ByCommand
-	case RuleFailsafe, RuleEntry, RuleHeadroom:
+	case RuleFailsafe, RuleEntry, RuleHeadroom, RuleAutonomous:
 		return ByFailsafe
 	case RuleProtection, RuleNoRoom:
 		return ByProtection
@@ -50,6 +63,16 @@ func (r Rule) reason() Reason {
 		return NotSeen
 	case RuleRestore, RuleUnfed, RuleIdle, RuleHeld:
 		return ByRestart
+	case RuleTurn:
+		return ByTurn
+	case RuleLocal:
+		return ByLocal
+	case RuleInhibit:
+		return ByInhibit
+	case RuleSchedule:
+		return BySchedule
+	case RuleLockout:
+		return ByLockout
 	}
 	return ByOther
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"lvagent/failsafe"
 )
 
 func fairnessCommand() *cobra.Command {
@@ -82,7 +84,8 @@ func showFairness(w io.Writer, raw []byte) error {
 	fmt.Fprintln(t, "RANK\tGROUP\tWAY\tWITHHELD\tKWH\tCURTAILED\tKNOWN\tBY")
 	for _, g := range r.Groups {
 		var by []string
-		for _, name := range []string{"command", "failsafe", "protection", "override", "not_measured", "restart", "other"} {
+		for _, reason := range failsafe.Reasons() {
+			name := reason.String()
 			if x, is := g.Reasons[name]; is {
 				by = append(by, fmt.Sprintf("%s %.1f min %.1f kWh", strings.ReplaceAll(name, "_", " "), x.Curtailed, x.Withheld))
 			}
