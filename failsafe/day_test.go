@@ -16,6 +16,7 @@ import (
 // what their group may.
 type dayPlan struct {
 	name     string
+	short    bool // also in short runs
 	seed     uint64
 	contacts bool          // groups know all or nothing
 	blind    bool          // the groups' own current is not measured
@@ -363,23 +364,26 @@ func runDay(tb testing.TB, p dayPlan) dayResult {
 // minute on end while there is load that may be shed.
 func TestClosedLoopDay(t *testing.T) {
 	for _, p := range []dayPlan{
-		{name: "setpoints, 10 s", latency: 10 * s},
+		{name: "setpoints, 10 s", short: true, latency: 10 * s},
 		{name: "setpoints, cars that lag", latency: 10 * s, lazy: true},
 		{name: "setpoints, groups not measured", latency: 10 * s, blind: true},
 		{name: "contacts, 10 s", latency: 10 * s, contacts: true},
-		{name: "contacts, groups not measured", latency: 10 * s, contacts: true, blind: true},
+		{name: "contacts, groups not measured", short: true, latency: 10 * s, contacts: true, blind: true},
 		{name: "setpoints, sun in the evening", latency: 10 * s, solar: true},
 		{name: "setpoints, panels at noon", latency: 10 * s, noon: true},
-		{name: "setpoints, a blown fuse", latency: 10 * s, fuse: true},
+		{name: "setpoints, a blown fuse", short: true, latency: 10 * s, fuse: true},
 		{name: "setpoints, back-fed", latency: 10 * s, fed: true},
 		{name: "setpoints, two minutes without a link", latency: 10 * s, blip: true, timed: true},
 		{name: "contacts, panels at noon", latency: 10 * s, noon: true, contacts: true},
 		{name: "contacts, a blown fuse", latency: 10 * s, fuse: true, contacts: true},
 		{name: "contacts, back-fed", latency: 10 * s, fed: true, contacts: true},
-		{name: "contacts, two minutes without a link", latency: 10 * s, blip: true, timed: true, contacts: true},
+		{name: "contacts, two minutes without a link", short: true, latency: 10 * s, blip: true, timed: true, contacts: true},
 	} {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && !p.short {
+				return // the whole run has them all, twice
+			}
 			seeds := uint64(2)
 			if testing.Short() {
 				seeds = 1

@@ -47,7 +47,7 @@ func everyReachableState(t *testing.T, cfg Config, most int) {
 		if most > 0 && n == most {
 			w.queue = w.queue[:n]
 		}
-		if testing.Short() && n == 5000 {
+		if testing.Short() && n == 2000 {
 			t.Logf("%d states looked at, of more; without -short all", n)
 			return
 		}

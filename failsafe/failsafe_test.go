@@ -320,6 +320,45 @@ func TestLeavingFailsafe(t *testing.T) {
 	}
 }
 
+// R7: failsafe has no end of its own, however long the centre is silent: no limit
+// goes up, and no way changes its state.
+func TestFailsafeDoesNotRunOut(t *testing.T) {
+	x := newSite(t, testConfig())
+	x.free()
+	x.run(3*m, false)
+	x.all = Events{}
+	for range 31 * 24 {
+		x.now += h
+		x.step(Inputs{})
+		for i, g := range x.s.Groups {
+			if most := x.e.cfg.Groups[i].Failsafe; g.Limit > most {
+				t.Fatalf("after %v %s is at %d, its failsafe limit is %d", x.now, g.ID, g.Limit, most)
+			}
+		}
+	}
+	if len(x.all.Transitions) > 0 {
+		t.Errorf("in a month of silence: %+v", x.all.Transitions)
+	}
+}
+
+// R7: failsafe ends as soon as the centre is steady and has spoken, not after a
+// time of its own, and what it ordered meanwhile is in force.
+func TestWhatIsOrderedInFailsafeIsKept(t *testing.T) {
+	x := newSite(t, testConfig())
+	x.free()
+	x.run(3*m, false)
+	x.beat()
+	x.command(LimitCommand{ID: "k", Target: Target{Way: "W1"}, Amount: Amount{Amps, 9_000}, Duration: 2 * h})
+	x.run(90*s, true)
+	if w := x.way("W1"); w.State.restricted() {
+		t.Fatalf("90 s after the centre is back W1 is still %v", w.State)
+	}
+	x.run(h, true)
+	if g := x.group("G1"); g.Limit != 9_000 || g.Source != "k" {
+		t.Errorf("G1 at %d by %q, ordered were 9 A for two hours", g.Limit, g.Source)
+	}
+}
+
 func TestNoStatementIsSaidOnce(t *testing.T) {
 	x := newSite(t, testConfig())
 	x.free()

@@ -25,6 +25,9 @@ func (r *run) limits() {
 		case most <= gs.Limit:
 			gs.Raised = r.now
 			gs.Restart.Jump = gs.Restart.Jump && gs.Restart.Event != ""
+		case rule == RuleProtection && gs.Rule == RuleProtection && r.overloaded(g):
+			// What one gives another gets as soon as the phase is relieved.
+			most, gs.Raised = gs.Limit, r.now
 		case rule == RuleProtection && gs.Rule == RuleProtection && !r.heldHere(g) && !gs.Restart.Lost && r.measured(g) && !r.frozen(g):
 			// The budget it comes from has gone up by a ramp already.
 			gs.Raised = r.now
@@ -95,6 +98,15 @@ func (r *run) target(g int, w *WayState) (most meter.Milliamps, rule Rule, sourc
 // measured reports whether every phase of group g is known.
 func (r *run) measured(g int) bool { return r.highest(g) != unmeasured }
 
+// overloaded reports whether a phase of group g is above its rating: nothing goes
+// up on it then, whoever else goes down.
+func (r *run) overloaded(g int) bool {
+	return slices.ContainsFunc(r.on[g], func(i int) bool {
+		c := &r.s.Constraints[i]
+		return c.Known && c.Load > atRating
+	})
+}
+
 // entry is the limit on the way down into failsafe. The ramp is a courtesy to
 // the grid, for a fleet that loses its centre at one instant must not drop its
 // load at one instant; it is void as soon as a phase of the way is loaded above
@@ -140,7 +152,7 @@ func (r *run) ramp(g int, most meter.Milliamps, shared bool) (meter.Milliamps, R
 		gs.Raised = max(gs.Raised, r.now)
 		return gs.Limit, RuleTurn
 	}
-	if load >= resumeBelow && load != unmeasured && !shared {
+	if load >= resumeBelow && load != unmeasured && !shared || r.overloaded(g) {
 		gs.Raised = max(gs.Raised, r.now)
 		return gs.Limit, RuleNoRoom
 	}

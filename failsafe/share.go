@@ -349,12 +349,14 @@ func (r *run) fill(turn bool) {
 			left[i] = max(0, c.Budget-r.contacts(i))
 		}
 	}
-	if !bound {
-		for g := range r.s.Groups {
-			if gs := &r.s.Groups[g]; !r.cfg.Groups[g].Contact {
-				gs.Capped, gs.Cap, gs.Paused = false, 0, false
-			}
+	// A group on no phase that is short takes no part: that another way has too
+	// little is nothing to it.
+	for g := range r.s.Groups {
+		if gs := &r.s.Groups[g]; !r.cfg.Groups[g].Contact && !r.short(g) {
+			gs.Capped, gs.Cap, gs.Paused = false, 0, false
 		}
+	}
+	if !bound {
 		return
 	}
 	f := filling{run: r, left: left, caps: make([]meter.Milliamps, len(r.s.Groups)), sharing: make([]bool, len(r.s.Groups))}
@@ -365,7 +367,7 @@ func (r *run) fill(turn bool) {
 	for g := range r.s.Groups {
 		gs := &r.s.Groups[g]
 		switch {
-		case r.cfg.Groups[g].Contact:
+		case r.cfg.Groups[g].Contact, !r.short(g):
 			continue
 		case gs.Customer:
 			continue // neither lifted nor curtailed again
@@ -387,7 +389,7 @@ func (r *run) fill(turn bool) {
 		if gs.Capped && most > gs.Cap && (most < gs.Cap+leastRise && most < r.entitled[g].most || r.now-gs.Lifted < liftEvery) {
 			continue
 		}
-		if most > gs.Cap {
+		if gs.Capped && most > gs.Cap {
 			gs.Lifted = r.now
 		}
 		gs.Capped, gs.Cap = most < r.entitled[g].most, 0
@@ -395,6 +397,11 @@ func (r *run) fill(turn bool) {
 			gs.Cap = most
 		}
 	}
+}
+
+// short reports whether a budget is in force on a phase of group g.
+func (r *run) short(g int) bool {
+	return slices.ContainsFunc(r.on[g], func(i int) bool { return r.s.Constraints[i].Bound })
 }
 
 // filling is one sharing out in progress.
@@ -428,7 +435,7 @@ func (f *filling) pause(turn bool) {
 	}
 	for g := range f.s.Groups {
 		gs := &f.s.Groups[g]
-		if f.cfg.Groups[g].Contact || !f.controlled(g) || f.demand(g) == 0 {
+		if f.cfg.Groups[g].Contact || !f.short(g) || !f.controlled(g) || f.demand(g) == 0 {
 			continue
 		}
 		if gs.Paused && turn {

@@ -414,6 +414,23 @@ func TestFalseHeartbeatsAreCounted(t *testing.T) {
 	})
 }
 
+// R7: whether the centre lives is judged by when its heartbeats arrive, never by
+// what they say of the time: its clock may be wrong, and ours.
+func TestTheStampOfAHeartbeatIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.end()
+		for i, stamp := range []string{`"1970-01-01T00:00:07Z"`, `"2099-01-01T00:00:00Z"`, `"2026-11-24T17:00:00Z"`} {
+			r.pass(time.Second)
+			before := r.loop.State.Heard
+			r.send("heartbeat", fmt.Sprintf(`{"issuer":"scada-1","epoch":2,"seq":%d,"issued":%s}`, i+1, stamp))
+			if r.loop.State.Heard <= before {
+				t.Errorf("a heartbeat stamped %s does not count", stamp)
+			}
+		}
+	})
+}
+
 // R3: an alarm goes out with the list of what is active, then the readings of
 // the minute before it, then those that follow; the sum of the ways is measured
 // like a way.
