@@ -389,7 +389,7 @@ func (r *run) fill(turn bool) {
 		if gs.Capped && most > gs.Cap && (most < gs.Cap+leastRise && most < r.entitled[g].most || r.now-gs.Lifted < liftEvery) {
 			continue
 		}
-		if gs.Capped && most > gs.Cap {
+		if most > gs.Cap {
 			gs.Lifted = r.now
 		}
 		gs.Capped, gs.Cap = most < r.entitled[g].most, 0

@@ -51,7 +51,10 @@ func Decode(topic string, payload []byte, retained bool) (Command, *Rejection) {
 	switch name {
 	case HeartbeatCommand:
 		c.ID = ""
-		f.order(&c, optional)
+		f.place(&c)
+		// A heartbeat counts by when it arrives: what its sender takes for the time,
+		// 1970 after a restart, is nothing to it.
+		f.get("issued", optional)
 		c.Body = Heartbeat{}
 	case LimitCommand:
 		f.identify()
@@ -126,10 +129,14 @@ func (f *fields) identify() { f.id("id", required) }
 
 // order reads who sent the command and its place among the others.
 func (f *fields) order(c *Command, issued need) {
+	f.place(c)
+	c.Issued = f.instant("issued", issued)
+}
+
+func (f *fields) place(c *Command) {
 	c.Issuer = f.id("issuer", required)
 	c.Epoch = f.count("epoch", required)
 	c.Seq = f.count("seq", required)
-	c.Issued = f.instant("issued", issued)
 }
 
 func (f *fields) expiry(c *Command, n need) { c.Expires = f.instant("expires", n) }

@@ -34,6 +34,7 @@ func TestDecode(t *testing.T) {
 		want                   Body
 	}{
 		{"heartbeat", "heartbeat", `{"issuer":"scada-1","epoch":3,"seq":1042,"issued":"2026-11-24T17:00:00Z"}`, Heartbeat{}},
+		{"heartbeat of 1970", "heartbeat", `{"issuer":"scada-1","epoch":3,"seq":1042,"issued":"1970-01-01T00:00:07Z"}`, Heartbeat{}},
 		{"heartbeat without a clock", "heartbeat", `{"issuer":"scada-1","epoch":3,"seq":1042}`, Heartbeat{}},
 		{"limit on a way", "limit", limitText, Limit{
 			Class: Network, Target: Target{Way: "W3", Phases: []meter.Phase{meter.L1, meter.L3}},
