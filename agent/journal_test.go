@@ -36,7 +36,7 @@ func TestJournalOfAFewHomesIsShort(t *testing.T) {
 			if err := os.Chtimes(old, now, now.Add(-25*time.Hour)); err != nil {
 				t.Fatal(err)
 			}
-			a := &Agent{site: &Site{Config: &cfg}, log: slog.New(slog.DiscardHandler), wall: func() time.Time { return now }, loop: core.New(core.Options{})}
+			a := &Agent{site: &Site{Config: &cfg}, log: slog.New(slog.DiscardHandler), wall: func() time.Time { return now }, loop: &core.Loop{}}
 			a.journaled(&core.Options{}, failsafe.Config{Place: time.UTC}, nil)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
