@@ -193,15 +193,7 @@ func TestResendAfterTheStoreBroke(t *testing.T) {
 		o.Ack("hh/W2", 1)
 		pass(2 * time.Second)
 		stop()
-		path := filepath.Join(folder, "records.db")
-		whole, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		clear(whole[:8192]) // both meta pages
-		if err := os.WriteFile(path, whole, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		damage(t, folder)
 		o = open(t, folder)
 		o.wall = func() time.Time { return t0.Add(9 * time.Hour) }
 		defer run(t, o)()
@@ -447,4 +439,18 @@ func TestLedger(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// damage makes the store in folder one that cannot be opened, with its records whole.
+func damage(t *testing.T, folder string) {
+	t.Helper()
+	path := filepath.Join(folder, "records.db")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(whole[:8192]) // both meta pages
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

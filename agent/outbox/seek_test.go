@@ -3,7 +3,6 @@ package outbox
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -110,15 +109,7 @@ func TestResendByTimeOfWhatWasCarriedOver(t *testing.T) {
 		}
 		pass(2 * time.Second)
 		stop()
-		path := filepath.Join(folder, "records.db")
-		whole, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		clear(whole[:8192]) // both meta pages
-		if err := os.WriteFile(path, whole, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		damage(t, folder)
 		o = open(t, folder)
 		o.wall = func() time.Time { return t0.Add(1000 * time.Hour) }
 		for i := range 3 {
